@@ -1,0 +1,1 @@
+"""Artifacts on disk: their types, manifests, readers and writers."""

@@ -1,0 +1,102 @@
+"""Pins: what must stay the same for two models' attributions to be comparable."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tfx_explain.engine.aggregates.bins import FeatureBins
+
+Values = tuple[str, tuple[float | int | bytes, ...]]
+"""(kind, values) of one raw feature; kind is `i`, `f` or `b`."""
+
+PINS_FILE = "pins.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pins:
+    """Settings and data that a reference hands on to every later model.
+
+    Attributes:
+      settings: `unit`, `output`, `link`, `target`, `method`, `splits`: what is explained.
+      input_baseline: raw value of each feature.
+      bins: value bins of each raw feature.
+      cut_policies: where each attributed feature's path is walked.
+      histogram_unit: total mean |attribution| that attribution histograms are measured in; 0 when unknown.
+    """
+
+    settings: Mapping[str, Any]
+    input_baseline: Mapping[str, Values]
+    bins: Mapping[str, FeatureBins]
+    cut_policies: Mapping[str, str]
+    histogram_unit: float
+
+    def to_json(self) -> str:
+        """Canonical JSON."""
+        data = {
+            "settings": dict(self.settings),
+            "input_baseline": {
+                name: {
+                    "kind": kind,
+                    "values": [base64.b64encode(v).decode() if isinstance(v, bytes) else v for v in values],
+                }
+                for name, (kind, values) in self.input_baseline.items()
+            },
+            "bins": {name: bins.to_dict() for name, bins in self.bins.items()},
+            "cut_policies": dict(self.cut_policies),
+            "histogram_unit": self.histogram_unit,
+        }
+        return json.dumps(data, sort_keys=True, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Pins:
+        """The inverse of `to_json`."""
+        data = json.loads(text)
+        return cls(
+            settings=data["settings"],
+            input_baseline={
+                name: (
+                    v["kind"],
+                    tuple(base64.b64decode(x) if v["kind"] == "b" else x for x in v["values"]),
+                )
+                for name, v in data["input_baseline"].items()
+            },
+            bins={name: FeatureBins.from_dict(v) for name, v in data["bins"].items()},
+            cut_policies=data["cut_policies"],
+            histogram_unit=float(data["histogram_unit"]),
+        )
+
+    def feature_digest(self, feature: str) -> str:
+        """Digest of what is pinned for one attributed feature; a cross `a x b` covers its parts."""
+        parts = feature.split(" x ")
+        names = [feature] if feature in self.input_baseline or feature in self.bins else parts
+        return _digest(
+            [[n, repr(self.input_baseline.get(n)), self.bins[n].to_dict() if n in self.bins else None] for n in names]
+            + [self.cut_policies.get(feature)]
+        )
+
+    def digest(self) -> str:
+        """One digest over the settings and every attributed feature: the `comparability_digest`."""
+        return _digest([dict(self.settings), {f: self.feature_digest(f) for f in self.cut_policies}])
+
+    def differences(self, other: Pins, features: Iterable[str]) -> list[str]:
+        """What keeps two sets of pins from being comparable over `features`, in words; empty when they are."""
+        out = [
+            f"{key} ({self.settings.get(key)!r} here, {other.settings.get(key)!r} in the reference)"
+            for key in sorted({*self.settings, *other.settings})
+            if self.settings.get(key) != other.settings.get(key)
+        ]
+        out += [
+            f"input baseline, value bins or cut policy of feature {f!r}"
+            for f in sorted(features)
+            if self.feature_digest(f) != other.feature_digest(f)
+        ]
+        return out
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

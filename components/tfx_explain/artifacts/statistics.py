@@ -1,0 +1,126 @@
+"""BucketStatistics as Parquet: bucket_statistics.parquet (features) and prediction_statistics.parquet (the model)."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_explain.engine.aggregates.buckets import (
+    BIN_SUMS,
+    HISTOGRAM_SIZE,
+    SCALARS,
+    SCORE_SIZE,
+    SCORES,
+    SUMS,
+    BucketStatistics,
+)
+from tfx_explain.names import NUM_BUCKETS, OVERALL
+
+BUCKETS_FILE = "bucket_statistics.parquet"
+PREDICTIONS_FILE = "prediction_statistics.parquet"
+
+
+class StatisticsFormatError(ValueError):
+    """A statistics file that does not hold what its format says."""
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """A table's bytes: one row group per 64k rows, the same for the same table."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False, write_statistics=False)
+    return sink.getvalue()
+
+
+def write_statistics(statistics: BucketStatistics, target: str) -> dict[str, bytes]:
+    """Both files' bytes of one slice (the overall one) and target."""
+    count = len(statistics.features)
+    starts = np.concatenate([[0], np.cumsum(statistics.bin_sizes)]).astype(int)
+    rows = NUM_BUCKETS * count
+    columns: dict[str, pa.Array] = {
+        "slice": pa.array([OVERALL] * rows, pa.string()),
+        "target": pa.array([target] * rows, pa.string()),
+        "bucket": pa.array(np.repeat(np.arange(NUM_BUCKETS), count), pa.int32()),
+        "feature": pa.array(list(statistics.features) * NUM_BUCKETS, pa.string()),
+    }
+    for name in SUMS:
+        columns[name] = pa.array(statistics.sums[name].ravel())
+    for name in BIN_SUMS:
+        values = statistics.bin_sums[name]
+        lists = [values[b, starts[f] : starts[f + 1]] for b in range(NUM_BUCKETS) for f in range(count)]
+        columns[name] = pa.array(lists, pa.list_(pa.float64()))
+    columns["histogram"] = pa.array(list(statistics.histogram.reshape(rows, HISTOGRAM_SIZE)), pa.list_(pa.float64()))
+    model: dict[str, pa.Array] = {
+        "slice": pa.array([OVERALL] * NUM_BUCKETS, pa.string()),
+        "target": pa.array([target] * NUM_BUCKETS, pa.string()),
+        "bucket": pa.array(np.arange(NUM_BUCKETS), pa.int32()),
+    }
+    for name in SCALARS:
+        model[name] = pa.array(statistics.scalars[name])
+    for name in SCORES:
+        model[name] = pa.array(list(statistics.scores[name]), pa.list_(pa.float64()))
+    return {BUCKETS_FILE: to_parquet(pa.table(columns)), PREDICTIONS_FILE: to_parquet(pa.table(model))}
+
+
+def read_statistics(features_file: bytes, predictions_file: bytes) -> BucketStatistics:
+    """The inverse of `write_statistics`.
+
+    Raises:
+      StatisticsFormatError: a column is missing, a bucket is missing or double, or a value is not finite.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(features_file))
+        model = pq.read_table(pa.BufferReader(predictions_file))
+    except pa.ArrowException as error:
+        raise StatisticsFormatError(f"the statistics are no Parquet file: {error}") from error
+    missing = [c for c in ("bucket", "feature", *SUMS, *BIN_SUMS, "histogram") if c not in table.column_names]
+    missing += [c for c in ("bucket", *SCALARS, *SCORES) if c not in model.column_names]
+    if missing:
+        raise StatisticsFormatError(f"the statistics lack the columns {missing}")
+    if model["bucket"].to_pylist() != list(range(NUM_BUCKETS)):
+        raise StatisticsFormatError(f"{PREDICTIONS_FILE} must hold the buckets 0 to {NUM_BUCKETS - 1} once, in order")
+    names = table["feature"].to_pylist()
+    features = tuple(names[: len(names) // NUM_BUCKETS])
+    expected = [(b, f) for b in range(NUM_BUCKETS) for f in features]
+    if list(zip(table["bucket"].to_pylist(), names, strict=True)) != expected or len(set(features)) != len(features):
+        raise StatisticsFormatError(f"{BUCKETS_FILE} must hold every bucket and feature once, in order")
+    count = len(features)
+    bin_lists = {n: table[n].to_pylist() for n in BIN_SUMS}
+    sizes = tuple(len(v) for v in bin_lists["bin_rows"][:count])
+    for name, lists in bin_lists.items():
+        if any(len(v) != sizes[i % count] for i, v in enumerate(lists)):
+            raise StatisticsFormatError(f"column {name!r} must have the same bins in every bucket")
+    if any(len(v) != HISTOGRAM_SIZE for v in table["histogram"].to_pylist()):
+        raise StatisticsFormatError(f"histograms must have {HISTOGRAM_SIZE} bins")
+    if any(len(v) != SCORE_SIZE for n in SCORES for v in model[n].to_pylist()):
+        raise StatisticsFormatError(f"score histograms must have {SCORE_SIZE} bins")
+    out = BucketStatistics(
+        features,
+        sizes,
+        {n: _floats(model[n]) for n in SCALARS},
+        {n: _floats(table[n]).reshape(NUM_BUCKETS, count) for n in SUMS},
+        _lists(table["histogram"]).reshape(NUM_BUCKETS, count, HISTOGRAM_SIZE),
+        {n: _lists(table[n]).reshape(NUM_BUCKETS, sum(sizes)) for n in BIN_SUMS},
+        {n: _lists(model[n]).reshape(NUM_BUCKETS, SCORE_SIZE) for n in SCORES},
+    )
+    for group in (out.scalars, out.sums, out.bin_sums, out.scores, {"histogram": out.histogram}):
+        for name, values in group.items():
+            if not np.isfinite(values).all():
+                raise StatisticsFormatError(f"column {name!r} must be finite. Received: NaN or infinite values")
+    for name in ("weight", "weight_squared", "rows", "failed_weight", "unconverged_weight"):
+        if (out.scalars[name] < 0).any():
+            raise StatisticsFormatError(f"column {name!r} must not be negative")
+    if (out.sums["sum_absolute"] < 0).any():
+        raise StatisticsFormatError("column 'sum_absolute' must not be negative")
+    return out
+
+
+def _floats(column: pa.ChunkedArray) -> np.ndarray:
+    return np.array(column.to_numpy(), np.float64)
+
+
+def _lists(column: pa.ChunkedArray) -> np.ndarray:
+    """All lists of a column end to end."""
+    return np.array(column.combine_chunks().flatten().to_numpy(zero_copy_only=False), np.float64)

@@ -1,0 +1,1 @@
+"""AttributionValidator: the gate that turns attributions into a verdict and a blessing."""

@@ -1,0 +1,35 @@
+"""AttributionAnomalies on disk: anomalies.json and the report page."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tfx_explain.artifacts.manifest import Stage
+from tfx_explain.attribution_validator.evidence import Judged
+from tfx_explain.config import ValidationConfig
+from tfx_explain.report.anomalies import render_anomalies
+
+KIND = "AttributionAnomalies"
+ANOMALIES_FILE = "anomalies.json"
+REPORT_FILE = "report.html"
+
+
+def write_anomalies(uri: str, judged: Judged, config: ValidationConfig) -> dict[str, Any]:
+    """Writes a finished artifact; gives anomalies.json's content."""
+    candidate, reference = judged.candidate, judged.reference
+    data = judged.verdict.to_dict() | {
+        "gate_id": config.gate_id,
+        "policy": json.loads(config.to_json()),
+        "model": dict(candidate.summary["model"]) if candidate else {},
+        "reference": [
+            {"fingerprint": m.fingerprint, "model_uri": m.model_uri, "model_id": m.model_id}
+            for m in (reference.models if reference else ())
+        ],
+    }
+    stage = Stage(uri)
+    stage.write(ANOMALIES_FILE, json.dumps(data, sort_keys=True, indent=1, allow_nan=False))
+    passed = [m.summary for m in reference.models] if reference else []
+    stage.write(REPORT_FILE, render_anomalies(data, candidate.summary if candidate else None, passed))
+    stage.finish(KIND)
+    return data

@@ -1,0 +1,29 @@
+"""Completeness: the attributions of nearly every row add up to its prediction's distance from the baseline's."""
+
+import numpy as np
+
+from tfx_explain.attribution_validator.checks.base import Evidence, Result, judge, result, uncertain
+from tfx_explain.config import ValidationConfig
+from tfx_explain.engine.aggregates.intervals import drawn, measure
+
+CHECK = "completeness"
+
+
+def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
+    """The weight of unconverged rows, as a share of the explained weight."""
+    rule = config.checks.completeness
+    scalars = evidence.candidate.statistics.scalars
+    with np.errstate(invalid="ignore", divide="ignore"):
+        measured = measure(
+            drawn(evidence.draws, scalars["unconverged_weight"]) / drawn(evidence.draws, scalars["weight"])
+        )
+    verdict = judge(measured, rule.threshold)
+    sentence = (
+        f"{100 * measured.value:.2f} % of the rows did not converge after the last repair, "
+        f"{100 * rule.threshold:.2f} % are allowed."
+    )
+    if verdict != "PASS":
+        sentence += " Raise repair_steps, or look for a steep or singular transform." + uncertain(
+            verdict, measured, rule.threshold
+        )
+    return [result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None)]

@@ -1,0 +1,191 @@
+"""Reading evidence: attributions and reference as the checks want them; whatever is wrong becomes a refusal."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tfx_explain.artifacts.manifest import ArtifactError, Manifest, read_manifest, verify
+from tfx_explain.artifacts.pins import PINS_FILE, Pins
+from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, StatisticsFormatError, read_statistics
+from tfx_explain.attribution_reference.store import (
+    PINNED_ROWS_FILE,
+    SUMMARY_FILE,
+    PassedModel,
+    Reference,
+    read_reference,
+)
+from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result
+from tfx_explain.attribution_validator.verdict import GateVerdict, judge_model, refusal
+from tfx_explain.config import ValidationConfig
+from tfx_explain.engine.aggregates.buckets import BucketStatistics
+
+KIND = "ModelAttributions"
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """Attributions of the model to judge."""
+
+    manifest: Manifest
+    summary: Mapping[str, Any]
+    statistics: BucketStatistics
+    pins: Pins
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model that was explained."""
+        return self.summary["fingerprints"]["model"]
+
+    def evidence(self) -> ModelEvidence:
+        """As the checks want it."""
+        return ModelEvidence(
+            name="this model",
+            fingerprint=self.fingerprint,
+            statistics=self.statistics,
+            uncovered_features=tuple(self.summary["uncovered_features"]),
+            num_steps=int(self.summary["method"]["num_steps"]),
+            rows_read=int(self.summary["examples"]["rows"]),
+        )
+
+    def record(self, model_uri: str, model_id: str) -> PassedModel:
+        """What the reference keeps of it once it has passed."""
+        names = (BUCKETS_FILE, PREDICTIONS_FILE, SUMMARY_FILE, PINNED_ROWS_FILE)
+        return PassedModel(self.fingerprint, model_uri, model_id, {name: self.manifest.read(name) for name in names})
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A verdict with what it was reached from; None where it could not be read."""
+
+    verdict: GateVerdict
+    candidate: Candidate | None
+    reference: Reference | None
+
+
+def read_candidate(uri: str) -> Candidate:
+    """Reads and verifies attributions.
+
+    Raises:
+      ArtifactError: unfinished, damaged, of a newer format, or of a model that was not explained.
+      OSError: they cannot be read.
+    """
+    manifest = read_manifest(uri, KIND)
+    verify(manifest)
+    summary = manifest.read_json(SUMMARY_FILE)
+    try:
+        if summary["status"] != "explained":
+            raise ArtifactError(f"The model was not explained: {summary['reason']}.")
+        if not int(summary["examples"]["explained_rows"]):
+            raise ArtifactError(
+                f"No row was explained: the splits {summary['examples']['splits']} hold {summary['examples']['rows']} "
+                "rows; give ExplainerGen examples."
+            )
+        candidate = Candidate(
+            manifest,
+            summary,
+            read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE)),
+            Pins.from_json(manifest.read(PINS_FILE).decode()),
+        )
+        candidate.evidence()
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, StatisticsFormatError) as error:
+        raise ArtifactError(f"{KIND} at {uri} is damaged: {error}") from error
+    return candidate
+
+
+def judge_artifacts(
+    attributions_uri: str,
+    reference_uri: str | None,
+    config: ValidationConfig,
+    today: datetime.date,
+    prior: tuple[Result, ...] = (),
+) -> Judged:
+    """The verdict on attributions, from files.
+
+    Args:
+      attributions_uri: folder of ModelAttributions.
+      reference_uri: folder of an AttributionReference, or None.
+      config: the policy.
+      today: for what ends on a date.
+      prior: results that are known already; they come first.
+    """
+    results = list(prior)
+    candidate: Candidate | None = None
+    reference: Reference | None = None
+    try:
+        candidate = read_candidate(attributions_uri)
+    except ArtifactError as error:
+        results.append(refusal("attributions", str(error)))
+    if reference_uri is not None:
+        try:
+            reference = read_reference(reference_uri)
+        except ArtifactError as error:
+            results.append(refusal("reference", str(error)))
+        else:
+            if reference.gate_id != config.gate_id:
+                sentence = (
+                    f"The reference belongs to gate {reference.gate_id!r}, this policy to gate {config.gate_id!r}: "
+                    "give each gate a node id of its own, and its resolver that id."
+                )
+                results.append(refusal("reference", sentence))
+                reference = None
+    if candidate is None or any(r.check == "reference" for r in results):
+        return Judged(GateVerdict(tuple(results)), candidate, reference)
+    newest = reference.newest_other(candidate.fingerprint) if reference else None
+    if reference is not None:
+        results += _incomparable(candidate, reference, newest)
+    if any(r.check == "comparability" for r in results):
+        return Judged(GateVerdict(tuple(results)), candidate, reference)
+    known = frozenset(f for m in reference.models for f in m.used_features) if reference else frozenset()
+    verdict = judge_model(candidate.evidence(), _evidence(newest), known, config, today)
+    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference)
+
+
+def changed_reference(
+    judged: Judged, config: ValidationConfig, model_uri: str, model_id: str, fingerprint: str | None
+) -> Reference | None:
+    """The reference after this verdict, or None where it stays as it is.
+
+    A refusal takes the model that was to be pushed out of the history, whatever the reason: it is known by its files.
+    """
+    reference, candidate = judged.reference, judged.candidate
+    if judged.verdict.blessed and candidate is not None:
+        record = candidate.record(model_uri, model_id)
+        if reference is None:
+            return Reference(config.gate_id, candidate.pins, record.files[PINNED_ROWS_FILE], (record,))
+        if reference.holds(candidate.fingerprint):
+            return None
+        return reference.with_model(record, candidate.pins)
+    if reference is not None and fingerprint is not None and reference.holds(fingerprint):
+        return reference.without_model(fingerprint)
+    return None
+
+
+def _incomparable(candidate: Candidate, reference: Reference, newest: PassedModel | None) -> list[Result]:
+    """A refusal that names what differs, where the candidate was explained otherwise than the reference."""
+    theirs = set(newest.statistics().features) if newest else set()
+    common = [f for f in candidate.statistics.features if f in theirs]
+    differences = candidate.pins.differences(reference.pins, common)
+    if not differences:
+        return []
+    sentence = (
+        "The attributions cannot be compared with the models that passed, since they were made otherwise: "
+        f"{'; '.join(differences[:5])}. Give ExplainerGen the gate's reference and the settings it was made with; to "
+        "change them, start a new gate with a node id of its own."
+    )
+    return [refusal("comparability", sentence)]
+
+
+def _evidence(model: PassedModel | None) -> ModelEvidence | None:
+    if model is None:
+        return None
+    summary = model.summary
+    return ModelEvidence(
+        name=f"the last model that passed ({model.fingerprint[:12]})",
+        fingerprint=model.fingerprint,
+        statistics=model.statistics(),
+        uncovered_features=tuple(summary["uncovered_features"]),
+    )

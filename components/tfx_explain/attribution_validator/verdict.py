@@ -1,0 +1,100 @@
+"""The verdict: every check on one candidate, and the rule that turns results into a blessing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
+from tfx_explain.attribution_validator.checks.registry import ABSOLUTE, WITH_REFERENCE
+from tfx_explain.config import AbsoluteChecksDecide, ValidationConfig
+from tfx_explain.engine.aggregates.intervals import seed_from
+
+FORMAT_VERSION = 1
+NO_REFERENCE = "reference"
+
+
+@dataclasses.dataclass(frozen=True)
+class GateVerdict:
+    """All results of one candidate.
+
+    Attributes:
+      results: in the order of the checks; none with severity `off`.
+      blessed: no result blocks, and there is at least one.
+    """
+
+    results: tuple[Result, ...]
+
+    @property
+    def blocking(self) -> tuple[Result, ...]:
+        """The results that refuse the model."""
+        return tuple(r for r in self.results if r.blocks)
+
+    @property
+    def blessed(self) -> bool:
+        """Whether the model may be pushed."""
+        return bool(self.results) and not self.blocking
+
+    def to_dict(self) -> dict[str, Any]:
+        """As anomalies.json has it."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "blessed": self.blessed,
+            "blocking": [r.sentence for r in self.blocking],
+            "results": [r.to_dict() for r in self.results],
+        }
+
+
+def refusal(check: str, sentence: str, verdict: Any = "INCONCLUSIVE") -> Result:
+    """A result that always blocks: something was missing, mismatched or unreadable."""
+    return Result(check, verdict, "block", sentence)
+
+
+def judge_model(
+    candidate: ModelEvidence,
+    reference: ModelEvidence | None,
+    known_features: frozenset[str],
+    config: ValidationConfig,
+    today: datetime.date,
+) -> GateVerdict:
+    """Runs every check.
+
+    Args:
+      candidate: the model to judge.
+      reference: the newest model that passed, or None on a first run.
+      known_features: features that any model of the reference used.
+      config: the policy.
+      today: decides whether approvals and `without_reference` still hold.
+    """
+    seed = seed_from(candidate.fingerprint, str(candidate.rows_read))
+    evidence = Evidence(candidate, reference, known_features, seed, today)
+    results = [r for check in ABSOLUTE.values() for r in check(evidence, config)]
+    if reference is None:
+        results.append(without_reference(config, today))
+    elif candidate.statistics.features:
+        results += [r for check in WITH_REFERENCE.values() for r in check(evidence, config)]
+    return GateVerdict(tuple(r for r in results if r.severity != "off"))
+
+
+def without_reference(config: ValidationConfig, today: datetime.date) -> Result:
+    """What the policy says where no model has passed yet."""
+    rule = config.without_reference
+    if isinstance(rule, AbsoluteChecksDecide):
+        until = rule.absolute_checks_decide.until
+        if today <= until:
+            sentence = (
+                f"No model has passed this gate yet; until {until} the checks that need none decide alone "
+                "(without_reference)."
+            )
+            return Result(NO_REFERENCE, "NO_REFERENCE", "warn", sentence)
+        sentence = (
+            f"No model has passed this gate yet, and without_reference ended on {until}: extend it if this is a first "
+            "run, else find out where the reference went (a renamed pipeline or gate node, another metadata store)."
+        )
+        return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence)
+    sentence = (
+        "No model has passed this gate yet, and the policy refuses without a reference: for a first run set "
+        "without_reference: {absolute_checks_decide: {until: YYYY-MM-DD}}."
+    )
+    return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence)

@@ -1,0 +1,199 @@
+"""Command line: explain and validate without a pipeline."""
+
+from __future__ import annotations
+
+import datetime
+import glob as globbing
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import rich.console
+import rich.progress
+import rich.table
+import typer
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Explain and gate TFX models."
+)
+
+PASSED, REFUSED, UNDECIDED = 0, 1, 2
+"""Exit codes of `validate`: PASS; FAIL or NEEDS_APPROVAL; INCONCLUSIVE, NO_REFERENCE or bad usage."""
+
+_UNDECIDED = {"INCONCLUSIVE", "NO_REFERENCE"}
+
+
+@app.callback()
+def _quiet() -> None:
+    """Explain and gate TFX models."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@app.command()
+def explain(
+    model: Annotated[Path, typer.Option(help="Folder of the exported SavedModel.")],
+    examples: Annotated[str, typer.Option(help="TFRecord files of tf.Examples, a glob; .gz is read too.")],
+    output: Annotated[Path, typer.Option(help="Folder for the attributions; must be empty or new.")],
+    config: Annotated[Path | None, typer.Option(help="ExplainConfig as YAML or JSON.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="AttributionReference whose input baseline and bins are kept.")
+    ] = None,
+    max_examples: Annotated[int | None, typer.Option(min=1, help="Overrides the config's.")] = None,
+    runner_args: Annotated[
+        list[str] | None, typer.Option("--beam-arg", help="Beam option, e.g. --beam-arg=--runner=FlinkRunner.")
+    ] = None,
+) -> None:
+    """Explain an exported model over examples, as ExplainerGen does."""
+    from tfx_explain.artifacts.manifest import ArtifactError
+    from tfx_explain.config import ConfigError, ExplainConfig
+
+    _refuse_used(output)
+    if not model.is_dir():
+        _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    if not globbing.glob(examples):
+        _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
+    try:
+        settings = ExplainConfig() if config is None else ExplainConfig.load(config)
+        if max_examples is not None:
+            settings = ExplainConfig.make(settings.model_dump() | {"max_examples": max_examples})
+    except ConfigError as error:
+        _fail(str(error))
+
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from tfx_explain.attribution_reference.store import read_reference
+    from tfx_explain.explainer_gen.run import NOT_EXPLAINED, REPORT_FILE, Request, run
+
+    # Beam's own in-process runner: DirectRunner may first look for a binary on the network.
+    options = PipelineOptions(runner_args or ["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"])
+    try:
+        known = None if reference is None else read_reference(str(reference))
+    except ArtifactError as error:
+        _fail(str(error))
+    request = Request(
+        output=str(output),
+        model_uri=str(model),
+        serving_path=str(model),
+        patterns=[(0, examples)],
+        config=ExplainConfig.make(settings.model_dump() | {"splits": settings.splits[:1]}),
+        reference=known,
+    )
+    with _ProgressBar():
+        summary = run(request, lambda: beam.Pipeline(options=options))
+    console = rich.console.Console()
+    if summary["status"] == NOT_EXPLAINED:
+        console.print(f"not explained: {summary['reason']}", markup=False)
+        raise typer.Exit(UNDECIDED)
+    table = rich.table.Table("feature", "share", "5 % to 95 %", "mean |attribution|")
+    for feature in summary["features"][:20]:
+        table.add_row(
+            rich.markup.escape(feature["name"]),
+            _number(feature["share"]),
+            f"{_number(feature['share_low'])} to {_number(feature['share_high'])}",
+            _number(feature["mean_absolute"]),
+        )
+    console.print(table)
+    console.print(f"report: {output / REPORT_FILE}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def validate(
+    attributions: Annotated[Path, typer.Option(help="Folder that `explain` or ExplainerGen wrote.")],
+    config: Annotated[Path | None, typer.Option(help="ValidationConfig as YAML or JSON.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="AttributionReference to compare with.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for anomalies and, if it passes, a new reference.")] = None,
+) -> None:
+    """Judge attributions, as AttributionValidator does. Exits 0 on PASS, 1 on FAIL, 2 where nothing can be said."""
+    from tfx_explain.config import ConfigError, ValidationConfig
+
+    if output is not None:
+        _refuse_used(output)
+    for name, folder in (("--attributions", attributions), ("--reference", reference)):
+        if folder is not None and not folder.is_dir():
+            _fail(f"{name} must be a folder. Received: {folder}")
+    try:
+        policy = ValidationConfig() if config is None else ValidationConfig.load(config)
+    except ConfigError as error:
+        _fail(str(error))
+
+    from tfx_explain.attribution_reference.store import write_reference
+    from tfx_explain.attribution_validator.anomalies import REPORT_FILE, write_anomalies
+    from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
+
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    judged = judge_artifacts(str(attributions), None if reference is None else str(reference), policy, today)
+    console = rich.console.Console()
+    table = rich.table.Table("check", "verdict", "what was found")
+    for result in judged.verdict.results:
+        table.add_row(result.check, result.verdict, rich.markup.escape(result.sentence))
+    console.print(table)
+    if output is not None:
+        write_anomalies(str(output / "anomalies"), judged, policy)
+        fingerprint = judged.candidate.fingerprint if judged.candidate else None
+        uri = judged.candidate.summary["model"]["uri"] if judged.candidate else ""
+        changed = changed_reference(judged, policy, uri, "", fingerprint)
+        if changed is not None:
+            write_reference(str(output / "reference"), changed)
+            console.print(f"reference: {output / 'reference'}", markup=False, soft_wrap=True)
+        console.print(f"report: {output / 'anomalies' / REPORT_FILE}", markup=False, soft_wrap=True)
+    console.print("PASS" if judged.verdict.blessed else "REFUSED")
+    raise typer.Exit(exit_code([r.verdict for r in judged.verdict.blocking]))
+
+
+def exit_code(blocking: list[str]) -> int:
+    """0 when nothing blocks; 1 when a blocking result is a finding; 2 when all of them are lack of evidence."""
+    if not blocking:
+        return PASSED
+    return UNDECIDED if set(blocking) <= _UNDECIDED else REFUSED
+
+
+class _ProgressBar(logging.Handler):
+    """Listens to the job's records and draws a bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar = rich.progress.Progress(
+            "explaining",
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            "rows",
+            rich.progress.TimeElapsedColumn(),
+            console=rich.console.Console(stderr=True),
+        )
+        self._task = self._bar.add_task("", total=None)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Moves the bar."""
+        done, total = getattr(record, "rows_done", None), getattr(record, "rows_total", None)
+        if done is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def __enter__(self) -> _ProgressBar:
+        logger = logging.getLogger("tfx_explain.progress")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(self)
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        logger = logging.getLogger("tfx_explain.progress")
+        logger.removeHandler(self)
+        logger.propagate = True
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        _fail(f"--output must be an empty or new folder. Received: {folder}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _fail(message: str) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(UNDECIDED)

@@ -1,0 +1,217 @@
+"""ExplainConfig and ValidationConfig: what a user may set, checked where it is made."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from typing import Any, Literal, TypeVar
+
+import pydantic
+import yaml
+
+FeatureValue = bool | int | float | str
+CutPolicy = Literal["feature", "latest", "element"]
+Severity = Literal["block", "warn", "off"]
+
+_Config = TypeVar("_Config", bound="_Base")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names each field, the rule and the value."""
+
+
+class _Base(pydantic.BaseModel):
+    """Immutable, closed to unknown keys, and written as canonical (sorted) JSON."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def to_json(self) -> str:
+        """Canonical JSON: keys sorted, defaults written out, so that equal settings are equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @classmethod
+    def make(cls: type[_Config], value: Any, source: str = "") -> _Config:
+        """Builds the config from keyword data.
+
+        Raises:
+          ConfigError: naming every wrong field by its path, the rule and the value received.
+        """
+        if not isinstance(value, dict):
+            raise ConfigError(f"{source or cls.__name__} must be a mapping of settings. Received: {value!r}")
+        try:
+            return cls.model_validate(value)
+        except pydantic.ValidationError as error:
+            lines = [
+                f"  {'.'.join(str(p) for p in e['loc']) or '(whole)'}: {e['msg']}. Received: {e['input']!r}"
+                for e in error.errors()
+            ]
+            raise ConfigError("\n".join([f"{source or cls.__name__} cannot be used:", *lines])) from error
+
+    @classmethod
+    def load(cls: type[_Config], value: _Config | dict[str, Any] | str | os.PathLike[str]) -> _Config:
+        """A config from itself, from a mapping, or from the path of a YAML or JSON file (read now, so that it is inlined).
+
+        Raises:
+          ConfigError: the file is missing, is not YAML, or holds settings that are refused.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, dict):
+            return cls.make(value)
+        if not isinstance(value, (str, os.PathLike)):
+            raise ConfigError(
+                f"{cls.__name__} must be given as itself, a mapping or a file's path. Received: {value!r}"
+            )
+        try:
+            with open(value, encoding="utf-8") as file:
+                data = yaml.safe_load(file)
+        except OSError as error:
+            raise ConfigError(f"{cls.__name__}: cannot read {os.fspath(value)!r}: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{cls.__name__}: {os.fspath(value)!r} is not YAML: {error}") from error
+        return cls.make({} if data is None else data, source=os.fspath(value))
+
+    @classmethod
+    def from_json(cls: type[_Config], text: str) -> _Config:
+        """The inverse of `to_json`."""
+        return cls.make(json.loads(text))
+
+
+class Label(_Base):
+    """Where the label is found; the same two names as in TFMA's ModelSpec."""
+
+    key: str = pydantic.Field(min_length=1)
+    """A raw feature, or, with a preprocessing_function, an output of that function."""
+    preprocessing_function: str | None = None
+    """Signature of the model that maps serialised examples to transformed features, e.g. `transform_features`."""
+
+
+class IntegratedGradientsConfig(_Base):
+    """Settings of integrated gradients (Sundararajan et al. 2017)."""
+
+    num_steps: int = pydantic.Field(default=50, ge=1, le=4096)
+    """Gauss-Legendre nodes of every row."""
+    repair_steps: tuple[int, ...] = (100, 200)
+    """Nodes with which rows that have not converged run again, in order."""
+
+    @pydantic.field_validator("repair_steps")
+    @classmethod
+    def _increasing(cls, value: tuple[int, ...], info: pydantic.ValidationInfo) -> tuple[int, ...]:
+        steps = [info.data.get("num_steps", 1), *value]
+        if any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+            raise ValueError("repair_steps must rise, and begin above num_steps")
+        return value
+
+
+class ExplainConfig(_Base):
+    """What ExplainerGen explains, and how."""
+
+    signature: str = pydantic.Field(default="serving_default", min_length=1)
+    output: str | None = None
+    """Name of the signature's float output; None takes the one that TFX's conventions name."""
+    unit: Literal["logit", "probability"] = "logit"
+    """Explain the logit behind a final sigmoid or softmax, or the probability itself."""
+    target: int | None = pydantic.Field(default=None, ge=0)
+    """Output column to explain; None is the only one, or each row's predicted class."""
+    splits: tuple[str, ...] = pydantic.Field(default=("eval",), min_length=1)
+    max_examples: int = pydantic.Field(default=10_000, ge=1)
+    """Distinct rows at most; those with the smallest keyed hash are taken."""
+    seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
+    """Orders the sample; never part of a row's identity."""
+    integrated_gradients: IntegratedGradientsConfig = IntegratedGradientsConfig()
+    input_baseline: dict[str, FeatureValue | tuple[FeatureValue, ...]] | None = None
+    """Raw values per feature; None takes the reference's, else statistics', else the sample's medians and modes."""
+    cut_policies: dict[str, CutPolicy] = {}
+    """Per raw feature where the path is walked; what is not named is chosen by convergence, and recorded."""
+    label: Label | None = None
+    batch_size: int = pydantic.Field(default=1024, ge=1, le=65_536)
+    """Rows of one fixed, padded batch."""
+    write_rows: bool = True
+    """False keeps the row files (ids and attributions of single rows) out of the artifact."""
+
+    @pydantic.field_validator("splits")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not all(value):
+            raise ValueError("splits must be distinct, non-empty names")
+        return value
+
+
+class Check(_Base):
+    """One check: its threshold, and whether a failure blocks."""
+
+    threshold: float = pydantic.Field(ge=0)
+    severity: Severity = "block"
+
+
+class MaxShareCheck(_Base):
+    """Cap on one feature's share of the total attribution."""
+
+    threshold: float | None = pydantic.Field(default=None, gt=0, le=1)
+    """None is max(0.4, 0.3 + 1/F) for F used features: a small model leans on few features by nature."""
+    severity: Severity = "block"
+    with_reference: Severity = "warn"
+    """Severity once there is a model to compare with."""
+
+
+class Checks(_Base):
+    """The checks of AttributionValidator; the constants are those measured on honest retrains."""
+
+    completeness: Check = Check(threshold=0.01)
+    max_share: MaxShareCheck = MaxShareCheck()
+    share_change: Check = Check(threshold=0.18)
+    profile_change: Check = Check(threshold=0.20)
+    direction_flip: Check = Check(threshold=0.055)
+    total_scale: Check = Check(threshold=0.65)
+    vanished: Check = Check(threshold=0.05)
+    new_features: Check = Check(threshold=0.05)
+    removed_features: Check = Check(threshold=0.05)
+
+
+class EvidenceFloor(_Base):
+    """What must have been measured before anything can pass."""
+
+    min_effective_rows: float = pydantic.Field(default=1000, ge=1)
+    min_num_steps: int = pydantic.Field(default=50, ge=1)
+    max_failed_weight: float = pydantic.Field(default=0.001, ge=0, le=1)
+    """Share of the weight that may be unreadable, non-finite or refused by the model's parser."""
+
+
+class Approval(_Base):
+    """A person's word that a feature may come or go."""
+
+    name: str = pydantic.Field(min_length=1)
+    reason: str = pydantic.Field(min_length=1)
+    until: datetime.date
+
+
+class DominantFeature(_Base):
+    """A feature that may lead by nature, with a cap and a reason of its own."""
+
+    max_share: float = pydantic.Field(gt=0, le=1)
+    reason: str = pydantic.Field(min_length=1)
+
+
+class AbsoluteChecksDecideUntil(_Base):
+    """Up to and including this date a model without a reference is judged by the absolute checks alone."""
+
+    until: datetime.date
+
+
+class AbsoluteChecksDecide(_Base):
+    """`without_reference: {absolute_checks_decide: {until: 2027-01-31}}`."""
+
+    absolute_checks_decide: AbsoluteChecksDecideUntil
+
+
+class ValidationConfig(_Base):
+    """The policy of AttributionValidator."""
+
+    gate_id: str = pydantic.Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Keeps two gates of one pipeline apart: a reference of another gate is refused."""
+    without_reference: Literal["refuse"] | AbsoluteChecksDecide = "refuse"
+    evidence: EvidenceFloor = EvidenceFloor()
+    checks: Checks = Checks()
+    approved_features: tuple[Approval, ...] = ()
+    dominant_features: dict[str, DominantFeature] = {}

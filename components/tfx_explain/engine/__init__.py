@@ -1,0 +1,1 @@
+"""The mathematics: free of Beam and TFX."""

@@ -1,0 +1,1 @@
+"""Statistics over explained rows: bins, sums per hash bucket, intervals, comparisons. Plain numpy."""

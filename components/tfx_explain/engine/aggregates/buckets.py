@@ -1,0 +1,261 @@
+"""BucketStatistics: the weighted sums behind every statistic, per hash bucket."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tfx_explain.names import NUM_BUCKETS
+
+_POSITIVE_EDGES = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
+HISTOGRAM_EDGES = np.concatenate([-_POSITIVE_EDGES[::-1], [0.0], _POSITIVE_EDGES])
+"""Inner edges of attribution histograms, in units of the pinned total mean |attribution|; 20 bins."""
+HISTOGRAM_SIZE = len(HISTOGRAM_EDGES) + 1
+
+SCORE_SIZE = 1000
+SCORE_LIMIT = 10.0
+"""Score histograms: 1,000 bins spaced evenly in logits on [-10, 10], the outer ones open."""
+
+# Per model: one value a bucket.
+SCALARS = (
+    "rows",  # distinct rows
+    "weight",
+    "weight_squared",
+    "failed_rows",
+    "failed_weight",
+    "unconverged_weight",
+    "sum_prediction",
+    "sum_prediction_squared",
+    "labelled_weight",
+    "sum_label",
+    "sum_log_loss",
+    "sum_squared_error",
+    "sum_correct",
+)
+# Per feature: [buckets, features].
+SUMS = ("sum_absolute", "sum", "sum_squared", "sum_row_share")
+# Per value bin, all features end to end: [buckets, bins].
+BIN_SUMS = ("bin_rows", "bin_weight", "bin_sum", "bin_sum_label")
+# Score histograms by label: [buckets, SCORE_SIZE].
+SCORES = ("scores_negative", "scores_positive")
+
+
+@dataclasses.dataclass(frozen=True)
+class BucketStatistics:
+    """Sums of one slice and target over 64 hash buckets; all arrays float64.
+
+    They are sums: two sets of rows are merged by adding. Merging is done in a fixed order (block by block), so that
+    the bytes do not depend on who did the work.
+
+    Attributes:
+      features: names of the attributed features, F of them.
+      bin_sizes: number of value bins of each feature.
+      scalars: [buckets] by name of SCALARS.
+      sums: [buckets, F] by name of SUMS; `sum_row_share` adds |a| as a share of its row's |a|.
+      histogram: [buckets, F, HISTOGRAM_SIZE] weights by attribution.
+      bin_sums: [buckets, sum(bin_sizes)] by name of BIN_SUMS.
+      scores: [buckets, SCORE_SIZE] by name of SCORES; zeros without a binary label.
+    """
+
+    features: tuple[str, ...]
+    bin_sizes: tuple[int, ...]
+    scalars: dict[str, np.ndarray]
+    sums: dict[str, np.ndarray]
+    histogram: np.ndarray
+    bin_sums: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+
+    @classmethod
+    def empty(cls, features: tuple[str, ...], bin_sizes: tuple[int, ...]) -> BucketStatistics:
+        """All sums zero."""
+        return cls(
+            features,
+            bin_sizes,
+            {name: np.zeros(NUM_BUCKETS) for name in SCALARS},
+            {name: np.zeros((NUM_BUCKETS, len(features))) for name in SUMS},
+            np.zeros((NUM_BUCKETS, len(features), HISTOGRAM_SIZE)),
+            {name: np.zeros((NUM_BUCKETS, int(sum(bin_sizes)))) for name in BIN_SUMS},
+            {name: np.zeros((NUM_BUCKETS, SCORE_SIZE)) for name in SCORES},
+        )
+
+    def __add__(self, other: BucketStatistics) -> BucketStatistics:
+        if (self.features, self.bin_sizes) != (other.features, other.bin_sizes):
+            raise ValueError(
+                f"statistics of other features or bins cannot be added. Received: {self.features} and {other.features}"
+            )
+        return BucketStatistics(
+            self.features,
+            self.bin_sizes,
+            {k: v + other.scalars[k] for k, v in self.scalars.items()},
+            {k: v + other.sums[k] for k, v in self.sums.items()},
+            self.histogram + other.histogram,
+            {k: v + other.bin_sums[k] for k, v in self.bin_sums.items()},
+            {k: v + other.scores[k] for k, v in self.scores.items()},
+        )
+
+    def bucket(self, index: int) -> BucketStatistics:
+        """The sums of one bucket alone: every array keeps its axes, the first of length 1."""
+        return self._map(lambda values: values[index : index + 1])
+
+    @classmethod
+    def join(cls, parts: Mapping[int, BucketStatistics]) -> BucketStatistics:
+        """All buckets from single ones by index; a bucket without rows may be absent. At least one is needed."""
+        first = next(iter(parts.values()))
+        out = cls.empty(first.features, first.bin_sizes)
+        for index, part in parts.items():
+            for mine, theirs in zip(out._arrays(), part._arrays(), strict=True):
+                mine[index] = theirs[0]
+        return out
+
+    def _arrays(self) -> list[np.ndarray]:
+        groups = (self.scalars, self.sums, {"": self.histogram}, self.bin_sums, self.scores)
+        return [values for group in groups for values in group.values()]
+
+    def _map(self, function: Callable[[np.ndarray], np.ndarray]) -> BucketStatistics:
+        return BucketStatistics(
+            self.features,
+            self.bin_sizes,
+            {k: function(v) for k, v in self.scalars.items()},
+            {k: function(v) for k, v in self.sums.items()},
+            function(self.histogram),
+            {k: function(v) for k, v in self.bin_sums.items()},
+            {k: function(v) for k, v in self.scores.items()},
+        )
+
+    @property
+    def total_weight(self) -> float:
+        """Weight of the rows that were explained."""
+        return float(self.scalars["weight"].sum())
+
+    @property
+    def effective_rows(self) -> float:
+        """Kish's effective sample size: (sum w)^2 / sum w^2."""
+        squared = float(self.scalars["weight_squared"].sum())
+        return self.total_weight**2 / squared if squared else 0.0
+
+    @property
+    def failed_weight_fraction(self) -> float:
+        """Weight of failed rows as a share of all weight; 0 when there are no rows at all."""
+        failed = float(self.scalars["failed_weight"].sum())
+        return failed / (failed + self.total_weight) if failed else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Explained rows of one block; failed rows are left out and counted in `failed_*`.
+
+    Attributes:
+      bucket: int [n].
+      weight: float64 [n].
+      attributions: float32 [n, F].
+      converged: bool [n].
+      prediction: float64 [n], in the explained unit.
+      bin_index: int32 [n, F], each within its feature.
+      failed_bucket, failed_weight: [m], of rows that could not be explained.
+      label: float64 [n] or None; NaN where a row has none.
+      score: float64 [n] logit of the positive class (binary), or the prediction (regression); None without a label.
+      log_loss, squared_error, correct: float64 [n] or None where the task has no such thing.
+      binary: labels are 0 or 1, so that score histograms make sense.
+    """
+
+    bucket: np.ndarray
+    weight: np.ndarray
+    attributions: np.ndarray
+    converged: np.ndarray
+    prediction: np.ndarray
+    bin_index: np.ndarray
+    failed_bucket: np.ndarray
+    failed_weight: np.ndarray
+    label: np.ndarray | None = None
+    score: np.ndarray | None = None
+    log_loss: np.ndarray | None = None
+    squared_error: np.ndarray | None = None
+    correct: np.ndarray | None = None
+    binary: bool = False
+
+
+def accumulate(
+    features: tuple[str, ...], bin_sizes: tuple[int, ...], rows: Rows, histogram_unit: float
+) -> BucketStatistics:
+    """Sums one block. Only numpy's sequential sums are used (no BLAS), so the bits do not depend on threads.
+
+    Args:
+      features: F names.
+      bin_sizes: bins of each feature.
+      rows: the block.
+      histogram_unit: pinned total mean |attribution|, > 0.
+    """
+    out = BucketStatistics.empty(features, bin_sizes)
+    out.scalars["failed_rows"][:] = _by_bucket(rows.failed_bucket, np.ones(len(rows.failed_bucket)))
+    out.scalars["failed_weight"][:] = _by_bucket(rows.failed_bucket, rows.failed_weight)
+    if not len(rows.bucket):
+        return out
+    bucket, weight, a = rows.bucket, rows.weight, rows.attributions.astype(np.float64)
+    absolute = np.abs(a)
+    per_row = absolute.sum(axis=1)
+    share = np.divide(absolute, per_row[:, None], out=np.zeros_like(absolute), where=per_row[:, None] > 0)
+    scalars: dict[str, np.ndarray] = {
+        "rows": np.ones(len(bucket)),
+        "weight": weight,
+        "weight_squared": weight**2,
+        "unconverged_weight": weight * ~rows.converged,
+        "sum_prediction": weight * rows.prediction,
+        "sum_prediction_squared": weight * rows.prediction**2,
+    }
+    labelled = np.zeros(len(bucket), bool) if rows.label is None else np.isfinite(rows.label)
+    label_weight = weight * labelled
+    label = np.zeros(len(bucket)) if rows.label is None else np.where(labelled, rows.label, 0.0)
+    if rows.label is not None:
+        scalars["labelled_weight"] = label_weight
+        scalars["sum_label"] = label_weight * label
+        for name, values in (
+            ("sum_log_loss", rows.log_loss),
+            ("sum_squared_error", rows.squared_error),
+            ("sum_correct", rows.correct),
+        ):
+            if values is not None:
+                scalars[name] = label_weight * np.where(labelled, values, 0.0)
+    for name, values in scalars.items():
+        out.scalars[name][:] = _by_bucket(bucket, values)
+    for name, matrix in (
+        ("sum_absolute", absolute),
+        ("sum", a),
+        ("sum_squared", a**2),
+        ("sum_row_share", share),
+    ):
+        for f in range(len(features)):
+            out.sums[name][:, f] = _by_bucket(bucket, weight * matrix[:, f])
+    starts = np.concatenate([[0], np.cumsum(bin_sizes)]).astype(np.int64)
+    size = int(starts[-1])
+    flat = (bucket[:, None] * size + starts[:-1] + rows.bin_index).ravel()  # [n * F]
+    spread = np.repeat(weight, len(features))
+
+    def per_bin(values: np.ndarray) -> np.ndarray:
+        return np.bincount(flat, weights=values, minlength=NUM_BUCKETS * size).reshape(NUM_BUCKETS, size)
+
+    out.bin_sums["bin_rows"][:] = per_bin(np.ones(len(flat)))
+    out.bin_sums["bin_weight"][:] = per_bin(spread)
+    out.bin_sums["bin_sum"][:] = per_bin((weight[:, None] * a).ravel())
+    out.bin_sums["bin_sum_label"][:] = per_bin(np.repeat(label_weight * label, len(features)))
+    column = np.searchsorted(HISTOGRAM_EDGES * histogram_unit, a, side="right")
+    flat = ((bucket[:, None] * len(features) + np.arange(len(features))) * HISTOGRAM_SIZE + column).ravel()
+    out.histogram[:] = np.bincount(
+        flat, weights=spread, minlength=NUM_BUCKETS * len(features) * HISTOGRAM_SIZE
+    ).reshape(out.histogram.shape)
+    if rows.binary and rows.score is not None:
+        place = np.clip((rows.score + SCORE_LIMIT) * (SCORE_SIZE / (2 * SCORE_LIMIT)), 0, SCORE_SIZE - 1).astype(
+            np.int64
+        )
+        for name, wanted in (("scores_negative", label == 0), ("scores_positive", label == 1)):
+            chosen = label_weight * wanted
+            out.scores[name][:] = np.bincount(
+                bucket * SCORE_SIZE + place, weights=chosen, minlength=NUM_BUCKETS * SCORE_SIZE
+            ).reshape(NUM_BUCKETS, SCORE_SIZE)
+    return out
+
+
+def _by_bucket(bucket: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of values [n] per bucket: float64 [NUM_BUCKETS]."""
+    return np.bincount(bucket, weights=values, minlength=NUM_BUCKETS)

@@ -1,0 +1,155 @@
+"""Distances between a candidate and a model that passed, from their bucket statistics; each for all draws at once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from tfx_explain.engine.aggregates.buckets import BucketStatistics
+from tfx_explain.engine.aggregates.intervals import drawn
+
+MIN_BIN_ROWS = 5
+MIN_SHARED_BINS = 4
+"""A direction is compared only over at least this many bins with MIN_BIN_ROWS rows on both sides."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Profiles:
+    """What a comparison needs, drawn: D = 1 + draws (1 for a reference, which is a constant).
+
+    Attributes:
+      features: F names.
+      absolute: [D, F] mean |attribution|.
+      bin_rows: [K] distinct rows of each value bin, all features end to end.
+      bin_weight: [D, K].
+      bin_sum: [D, K] sum of attribution.
+      bin_slices: feature -> its slice of K.
+    """
+
+    features: tuple[str, ...]
+    absolute: np.ndarray
+    bin_rows: np.ndarray
+    bin_weight: np.ndarray
+    bin_sum: np.ndarray
+    bin_slices: dict[str, slice]
+
+    @classmethod
+    def of(cls, statistics: BucketStatistics, draws: np.ndarray) -> Profiles:
+        """Draws a model's statistics; `draws` is [D, buckets]."""
+        weight = drawn(draws, statistics.scalars["weight"])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            absolute = drawn(draws, statistics.sums["sum_absolute"]) / weight[:, None]
+        starts = np.concatenate([[0], np.cumsum(statistics.bin_sizes)]).astype(int)
+        return cls(
+            statistics.features,
+            absolute,
+            statistics.bin_sums["bin_rows"].sum(axis=0),
+            drawn(draws, statistics.bin_sums["bin_weight"]),
+            drawn(draws, statistics.bin_sums["bin_sum"]),
+            {f: slice(a, b) for f, a, b in zip(statistics.features, starts[:-1], starts[1:], strict=True)},
+        )
+
+    @property
+    def total(self) -> np.ndarray:
+        """[D] total mean |attribution|."""
+        return self.absolute.sum(axis=1)
+
+    def shares(self, among: tuple[str, ...]) -> np.ndarray:
+        """[D, len(among)] shares of the total over `among`; NaN where that total is 0."""
+        columns = self.absolute[:, [self.features.index(f) for f in among]]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return columns / columns.sum(axis=1, keepdims=True)
+
+
+def share_changes(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """|change of share| per common feature, shares renormalised over them: [D, len(common)]."""
+    return np.abs(candidate.shares(common) - reference.shares(common))
+
+
+def profile_changes(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """Distance of attribution profiles per common feature: [D, len(common)].
+
+    A profile is the mean attribution of each value bin, less its weighted mean. The distance is
+    sum_b w_b |P_candidate(b) - P_reference(b)|, as a share of the reference's total mean |attribution|; w_b is the
+    smaller of both models' bin shares, normalised, over bins with MIN_BIN_ROWS rows on both sides. 0 where no two such
+    bins exist.
+    """
+    total = reference.total  # [1]
+    columns = []
+    for feature in common:
+        w, u, v = _centred(candidate, reference, feature)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            columns.append(np.sum(w * np.abs(u - v), axis=1) / total)
+    return np.stack(columns, axis=1)
+
+
+def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """How much attribution has turned its direction, per common feature: [D, len(common)].
+
+    min(share, share) max(0, -r), r the weighted correlation of both profiles; 0 where fewer than MIN_SHARED_BINS bins
+    are shared: over two or three bins a correlation says nothing.
+    """
+    ours, theirs = candidate.shares(common), reference.shares(common)
+    columns = []
+    for i, feature in enumerate(common):
+        w, u, v = _centred(candidate, reference, feature)
+        if w.shape[1] < MIN_SHARED_BINS:
+            columns.append(np.zeros(len(ours)))
+            continue
+        covariance = np.sum(w * u * v, axis=1)
+        spread = np.sqrt(np.sum(w * u * u, axis=1) * np.sum(w * v * v, axis=1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r = np.where(spread > 0, covariance / spread, 0.0)
+        columns.append(np.minimum(ours[:, i], theirs[:, i]) * np.maximum(0.0, -r))
+    return np.stack(columns, axis=1)
+
+
+def scale_change(candidate: Profiles, reference: Profiles) -> np.ndarray:
+    """|log(total mean |attribution| / the reference's)|: [D]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.abs(np.log(candidate.total / reference.total))
+
+
+def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> dict[str, float]:
+    """Per common feature, the largest |change of a value bin's share| in units of its tolerance; > 1 means moved.
+
+    |dp| / sqrt(v + 0.01^2) over 5.5 x 1.3: v is the binomial variance of the difference, 0.01 the drift that a healthy
+    pipeline shows, 1.3 the widening while fewer than three models have passed.
+    """
+    out: dict[str, float] = {}
+    sides = []
+    for s in (candidate, reference):
+        weight, n = s.bin_sums["bin_weight"].sum(axis=0), max(s.effective_rows, 1.0)
+        starts = np.concatenate([[0], np.cumsum(s.bin_sizes)]).astype(int)
+        sides.append((weight, n, {f: (a, b) for f, a, b in zip(s.features, starts[:-1], starts[1:], strict=True)}))
+    (weight_c, n_c, at_c), (weight_r, n_r, at_r) = sides
+    for feature in candidate.features:
+        if feature not in at_r or at_c[feature][1] - at_c[feature][0] != at_r[feature][1] - at_r[feature][0]:
+            continue
+        p, q = weight_c[slice(*at_c[feature])], weight_r[slice(*at_r[feature])]
+        if not p.sum() or not q.sum():
+            continue
+        p, q = p / p.sum(), q / q.sum()
+        pooled = (p * n_c + q * n_r) / (n_c + n_r)
+        variance = pooled * (1 - pooled) * (1 / n_c + 1 / n_r)
+        out[feature] = float(np.max(np.abs(p - q) / np.sqrt(variance + 0.01**2)) / (5.5 * 1.3))
+    return out
+
+
+def _centred(candidate: Profiles, reference: Profiles, feature: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(w [D, k], u [D, k], v [D, k]): weights and both centred profiles over the k shared bins of a feature."""
+    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
+    if at_c.stop - at_c.start != at_r.stop - at_r.start:
+        raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
+    shared = (candidate.bin_rows[at_c] >= MIN_BIN_ROWS) & (reference.bin_rows[at_r] >= MIN_BIN_ROWS)
+    weight_c, weight_r = candidate.bin_weight[:, at_c][:, shared], reference.bin_weight[:, at_r][:, shared]
+    sum_c, sum_r = candidate.bin_sum[:, at_c][:, shared], reference.bin_sum[:, at_r][:, shared]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        w = np.minimum(weight_c / weight_c.sum(axis=1, keepdims=True), weight_r / weight_r.sum(axis=1, keepdims=True))
+        w = w / w.sum(axis=1, keepdims=True)
+        u, v = sum_c / weight_c, sum_r / weight_r
+    # A bin that a draw leaves empty weighs nothing there.
+    w, u = np.where(weight_c > 0, w, 0.0), np.where(weight_c > 0, u, 0.0)
+    v = np.broadcast_to(v, u.shape)
+    return w, u - np.sum(w * u, axis=1, keepdims=True), v - np.sum(w * v, axis=1, keepdims=True)

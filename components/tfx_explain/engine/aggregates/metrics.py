@@ -1,0 +1,53 @@
+"""Prediction metrics from bucket statistics, with intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfx_explain.engine.aggregates.buckets import BucketStatistics
+from tfx_explain.engine.aggregates.intervals import Measured, drawn, measure
+
+
+def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: str) -> dict[str, Measured]:
+    """Metrics that fit the task, over labelled rows.
+
+    Args:
+      statistics: sums of one slice.
+      draws: [D, buckets] of `bucket_draws`.
+      task: `binary` (auc, binary_crossentropy, binary_accuracy, label_mean), `multiclass`
+        (sparse_categorical_crossentropy, sparse_categorical_accuracy) or `regression` (mean_squared_error, label_mean);
+        names as TFMA has them.
+    """
+    scalars = {k: drawn(draws, v) for k, v in statistics.scalars.items()}
+    weight = scalars["labelled_weight"]
+    if not weight[0]:
+        return {}
+
+    def mean(name: str) -> Measured:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return measure(scalars[name] / weight)
+
+    if task == "binary":
+        return {
+            "auc": measure(
+                area_under_curve(*(drawn(draws, statistics.scores[n]) for n in ("scores_negative", "scores_positive")))
+            ),
+            "binary_accuracy": mean("sum_correct"),
+            "binary_crossentropy": mean("sum_log_loss"),
+            "label_mean": mean("sum_label"),
+        }
+    if task == "multiclass":
+        return {
+            "sparse_categorical_accuracy": mean("sum_correct"),
+            "sparse_categorical_crossentropy": mean("sum_log_loss"),
+        }
+    if task == "regression":
+        return {"label_mean": mean("sum_label"), "mean_squared_error": mean("sum_squared_error")}
+    raise ValueError(f"task must be binary, multiclass or regression. Received: task={task!r}")
+
+
+def area_under_curve(negative: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve from score histograms [D, bins], ties within a bin counted half: [D]."""
+    below = np.cumsum(negative, axis=1) - negative
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sum(positive * (below + 0.5 * negative), axis=1) / (negative.sum(axis=1) * positive.sum(axis=1))

@@ -1,0 +1,323 @@
+"""A SavedModel cut at its raw features: encode, predict, gradients, path integrals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
+from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
+from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
+from tfx_explain.engine.feature_graph.output import Output, apply_link, explained_value, find_output, in_unit
+from tfx_explain.engine.feature_graph.partition import Partition, find_partition
+from tfx_explain.engine.feature_graph.path import PathFunctions
+from tfx_explain.engine.feature_graph.policies import (
+    TRIAL_STEPS,
+    check_pins,
+    trial_rows,
+    unconverged_columns,
+)
+from tfx_explain.engine.feature_graph.rewrites import repair_gradients
+from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
+from tfx_explain.engine.methods.quadrature import gauss_legendre
+
+_FUSED_ROWS = 2048
+_STACKED_COPIES = 3
+
+
+class FeatureModel:
+    """A model's output as a function of its raw features, with gradients.
+
+    Made by `load`. Several threads may call one instance. A row's results depend on the shape of its batch only, never
+    on the other rows, on what ran before, or on the process.
+
+    Attributes:
+        features: what is attributed, sorted: raw features, and `a x b` for a cut that mixes several.
+        unused_features: raw features that the model parses but that do not reach the output, sorted.
+        uncovered_features: raw features that reach the output, but only through operations without gradient, sorted.
+            What they change is missing from the attributions and shows in the convergence delta.
+        cut_policies: by attributed feature, `feature`, `latest` or `element` (see `CutFinder`); record it and pin it
+            when a later model is to be compared.
+        output: the signature's output that is explained.
+        link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
+        unit: `logit`, `probability`, or `output` when there is no link, whatever was asked for.
+        num_targets: columns of the output.
+        notes: sentences on how the model was cut.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedSignature,
+        partition: Partition,
+        output: Output,
+        unit: str,
+        num_targets: int,
+        policies: Mapping[str, str],
+        sample: np.ndarray,
+        notes: Sequence[str],
+    ) -> None:
+        self.features = tuple(sorted(set(partition.columns)))
+        self.unused_features = tuple(sorted(set(partition.parsed) - set(partition.used)))
+        self.uncovered_features = partition.uncovered
+        self.cut_policies = {name: policies.get(name, "feature") for name in self.features}
+        self.output = output.name
+        self.link = output.link
+        self.unit = unit
+        self.num_targets = num_targets
+        self._loaded = loaded
+        self._partition = partition
+        encode_cuts = partition.flat.function(partition.flat.input_names, partition.cuts)
+        sample_cuts = encode_cuts(tf.constant(sample))
+        self._functions = PathFunctions(partition, output, unit, num_targets, self.features, sample_cuts)
+        self._stackable = self._can_stack(sample)
+        self.notes = (*notes, *partition.notes, *self._own_notes())
+
+    @classmethod
+    def load(
+        cls,
+        path: str,
+        *,
+        sample: Sequence[bytes],
+        signature: str = "serving_default",
+        output: str | None = None,
+        unit: Literal["logit", "probability"] = "logit",
+        input_baseline: bytes | None = None,
+        cut_policies: Mapping[str, str] | None = None,
+    ) -> FeatureModel:
+        """Loads a SavedModel, finds where its raw features become differentiable, and checks itself on the sample.
+
+        Args:
+            path: folder that holds `saved_model.pb`.
+            sample: a few serialised tf.Examples, typical of the data; 16 are enough, 2 different ones the least that
+                show rows which depend on each other. A single one is repeated. Every process that is to give the same
+                results needs the same sample.
+            signature: one that takes a batch of serialised tf.Examples.
+            output: name of a floating output; found by the usual names if None.
+            unit: what to explain behind a sigmoid or softmax. Another output is explained as it is.
+            input_baseline: one serialised tf.Example. With it, each feature is tried alone on the sample: where the
+                policy `feature` does not converge in 200 nodes, `latest` is taken instead.
+            cut_policies: pinned policies by attributed feature. They are used as they are; those of features that this
+                model does not use are left out, with a note.
+
+        Raises:
+            FeatureModelError: by its subclass, why the model cannot be explained.
+            ValueError: if an argument is out of its range.
+        """
+        if unit not in ("logit", "probability"):
+            raise ValueError(f"unit must be 'logit' or 'probability'. Received: unit={unit!r}")
+        notes = []
+        rows = as_batch(sample)
+        if len(rows) == 1:
+            rows = np.repeat(rows, 2)
+        if len(set(rows)) == 1:
+            notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
+        loaded = load_signature(path, signature)
+        whole = check_rows(loaded, rows)
+        strings = tf.constant(rows)
+        flat = repair_gradients(FlatGraph.from_signature(loaded.signature), strings)
+        explained = find_output(flat, output)
+        num_targets = int(np.prod(whole[explained.name].shape[1:], dtype=int))
+        actual_unit = "output" if explained.link == "raw" else unit
+        pinned = dict(cut_policies or {})
+
+        def build(policies: Mapping[str, str]) -> FeatureModel:
+            partition = find_partition(flat, explained, policies, strings)
+            left_out = check_pins(pinned, partition)
+            said = [*notes, f"pinned policies of features that are not attributed: {left_out}"] if left_out else notes
+            model = cls(loaded, partition, explained, actual_unit, num_targets, policies, rows, said)
+            model._check_against(whole[explained.name], rows)
+            return model
+
+        model = build(pinned)
+        if input_baseline is None:
+            return model
+        return _with_converging_cuts(model, build, pinned, rows, input_baseline)
+
+    def encode(self, examples: Sequence[bytes] | np.ndarray) -> Encoded:
+        """Parses and transforms rows, up to the cut.
+
+        Args:
+            examples: serialised tf.Examples, [rows].
+
+        Raises:
+            ExampleError: if the model's parser refuses a row; which one, TensorFlow does not always say.
+        """
+        batch = as_batch(examples)
+        try:
+            tensors = self._functions.encode(tf.constant(batch))
+        except tf.errors.InvalidArgumentError as error:
+            reason = error.message.splitlines()[0]
+            raise ExampleError(f"the model refuses one of {len(batch)} rows: {reason}") from error
+        cuts = len(self._partition.cuts)
+        return Encoded(batch, tuple(tensors[:cuts]), tuple(tensors[cuts:]), self.encode)
+
+    def predict(self, encoded: Encoded) -> np.ndarray:
+        """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
+        return in_unit(self._logits(encoded), self.link, self.unit).numpy()
+
+    def gradients(self, encoded: Encoded, target: int | np.ndarray) -> dict[str, np.ndarray]:
+        """Saliency: the gradient of the explained value at the cut.
+
+        Args:
+            encoded: rows.
+            target: output column, one for all rows or int [rows].
+
+        Returns:
+            By attributed feature, float32 [rows, n]: its cut tensors flattened, side by side.
+        """
+        rows = len(encoded)
+        gradients = self._functions.gradient(list(encoded.cuts), list(encoded.frozen), self._targets(target, rows))
+        by_feature: dict[str, list[np.ndarray]] = {feature: [] for feature in self.features}
+        for column, gradient in zip(self._partition.columns, gradients, strict=True):
+            by_feature[column].append(gradient.numpy().astype(np.float32).reshape(rows, -1))
+        return {feature: np.concatenate(parts, axis=1) for feature, parts in by_feature.items()}
+
+    def path_gradients(
+        self,
+        encoded: Encoded,
+        input_baseline: Encoded,
+        target: int | np.ndarray,
+        nodes: np.ndarray,
+        weights: np.ndarray,
+    ) -> PathIntegral:
+        """Integrated gradients from the input baseline to each row, by the given quadrature rule.
+
+        The explained value is the target's output in `unit`. Behind a softmax and in logits it is the target's logit
+        minus the mean logit of the row; with two classes, minus the other class's logit.
+
+        Args:
+            encoded: rows to explain.
+            input_baseline: one encoded row.
+            target: output column, one for all rows or int [rows].
+            nodes: in [0, 1], float [steps].
+            weights: float [steps], summing to 1.
+
+        Returns:
+            Attributions in the order of `features`, and the explained value at both ends. The one at the baseline is
+            the whole model's: what the cut leaves frozen counts against convergence.
+        """
+        rows = len(encoded)
+        if len(input_baseline) != 1:
+            raise ValueError(f"input_baseline must have one row. Received: {len(input_baseline)} rows")
+        per_chunk = max(1, _FUSED_ROWS // rows) if self._stackable else 1
+        attributions, prediction, baseline_prediction = self._functions.integrate(
+            list(encoded.cuts),
+            list(encoded.frozen),
+            list(input_baseline.cuts),
+            list(input_baseline.frozen),
+            self._targets(target, rows),
+            *_in_chunks(np.asarray(nodes), np.asarray(weights), per_chunk),
+        )
+        return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy())
+
+    def _logits(self, encoded: Encoded) -> tf.Tensor:
+        return self._functions.logits(list(encoded.cuts), list(encoded.frozen))
+
+    def _targets(self, target: int | np.ndarray, rows: int) -> tf.Tensor:
+        targets = np.broadcast_to(np.asarray(target, dtype=np.int32), (rows,))
+        outside = targets[(targets < 0) | (targets >= self.num_targets)]
+        if outside.size:
+            raise ValueError(f"target must be in [0, {self.num_targets}). Received: {int(outside[0])}")
+        return tf.constant(targets)
+
+    def _value_at_baseline_cut(self, encoded: Encoded, input_baseline: Encoded, target: int) -> np.ndarray:
+        """The explained value [rows] with the cut at the baseline, and what is frozen at x."""
+        cuts = [tf.repeat(cut, len(encoded), axis=0) for cut in input_baseline.cuts]
+        logits = self._functions.logits(cuts, list(encoded.frozen))
+        return explained_value(logits, self._targets(target, len(encoded)), self.link, self.unit).numpy()
+
+    def _check_against(self, whole: np.ndarray, sample: np.ndarray) -> None:
+        """The parts must give what the untouched signature gives, for the sample and for its first row alone."""
+        for rows in (len(sample), 1):
+            parts = apply_link(self._logits(self.encode(sample[:rows])), self.link).numpy()
+            expected = whole[:rows].reshape(rows, -1)
+            scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
+            difference = relative_difference(expected, parts, float(scale))
+            if difference > TOLERANCE:
+                raise SelfCheckError(
+                    f"the model cut at its features must give the output of the whole model. Received: a difference of "
+                    f"{difference:.2g} of the largest value of {self.output!r} on {rows} rows. This is a fault of the "
+                    "engine: please report the model's graph."
+                )
+
+    def _can_stack(self, sample: np.ndarray) -> bool:
+        """Whether several steps of the path can go through the model as one larger batch."""
+        encoded = self.encode(sample)
+        logits = self._logits(encoded)
+        cuts = [tf.repeat(cut[None], _STACKED_COPIES, axis=0) for cut in encoded.cuts]
+        cuts = [tf.reshape(cut, tf.concat([[-1], tf.shape(cut)[2:]], 0)) for cut in cuts]  # [copies * rows, ...]
+        frozen = self._functions.repeat_frozen(encoded.frozen, _STACKED_COPIES)
+        try:
+            stacked = self._functions.logits(cuts, frozen).numpy()
+        except tf.errors.InvalidArgumentError:
+            return False
+        expected = np.tile(logits.numpy(), (_STACKED_COPIES, 1))
+        return relative_difference(expected, stacked) <= TOLERANCE
+
+    def _own_notes(self) -> list[str]:
+        notes = []
+        if self.uncovered_features:
+            uncovered = list(self.uncovered_features)
+            notes.append(f"features that reach the output only through operations without gradient: {uncovered}")
+        if not self._stackable:
+            notes.append("steps cannot be stacked into one batch: one call a step, which is slower")
+        if self.link == "raw":
+            notes.append(f"output {self.output!r} ends in no sigmoid or softmax: it is explained as it is")
+        return notes
+
+
+def _in_chunks(nodes: np.ndarray, weights: np.ndarray, per_chunk: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Nodes and weights as float32 [chunks, steps]; the last chunk is filled up with its last node at weight 0."""
+    if nodes.ndim != 1 or nodes.shape != weights.shape or not len(nodes):
+        raise ValueError(f"nodes and weights must be [steps], alike. Received: {nodes.shape} and {weights.shape}")
+    chunks = -(-len(nodes) // per_chunk)
+    per_chunk = -(-len(nodes) // chunks)
+    padding = (0, chunks * per_chunk - len(nodes))
+    nodes, weights = np.pad(nodes, padding, mode="edge"), np.pad(weights, padding)
+    shape = (chunks, per_chunk)
+    return tf.constant(nodes.reshape(shape), tf.float32), tf.constant(weights.reshape(shape), tf.float32)
+
+
+def _with_converging_cuts(
+    model: FeatureModel,
+    build: Callable[[Mapping[str, str]], FeatureModel],
+    pinned: Mapping[str, str],
+    sample: np.ndarray,
+    input_baseline: bytes,
+) -> FeatureModel:
+    """The model itself, or one in which the features that do not converge under `feature` have the policy `latest`."""
+    failing = _failing_features(model, sample, input_baseline)
+    fixed = [name for name in failing if name in pinned]
+    if fixed:
+        raise CutPolicyError(
+            f"the pinned cut policies { ({name: pinned[name] for name in fixed}) } do not converge on the sample in "
+            f"{TRIAL_STEPS} nodes. Without the pin another cut is tried; its attributions are not comparable."
+        )
+    if not failing:
+        return model
+    later = build({**pinned, **dict.fromkeys(failing, "latest")})
+    still = _failing_features(later, sample, input_baseline)
+    if still:
+        raise ConvergenceError(
+            f"the features {still} must converge on the sample in {TRIAL_STEPS} nodes; they do under neither of the "
+            "cut policies 'feature' and 'latest'. Is the model discontinuous in them?"
+        )
+    return later
+
+
+def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: bytes) -> list[str]:
+    baseline = model.encode([input_baseline])
+    target = int(np.argmax(model.predict(baseline)[0]))
+    trial = model.encode(trial_rows(sample, input_baseline, model.features))
+    rule = gauss_legendre(TRIAL_STEPS)
+    return unconverged_columns(
+        model.features,
+        model.cut_policies,
+        trial,
+        lambda rows: model.path_gradients(rows, baseline, target, *rule),
+        lambda rows: model._value_at_baseline_cut(rows, baseline, target),
+    )

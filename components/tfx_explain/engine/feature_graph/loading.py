@@ -1,0 +1,144 @@
+"""Loads a SavedModel's signature and checks that rows can be explained one by one; TensorFlow's errors get names."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.errors import (
+    BatchDependentError,
+    ExampleError,
+    NotRepeatableError,
+    SavedModelError,
+    SignatureError,
+)
+from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
+
+_ROWS_CHECKED_ALONE = 4
+_BROKEN_FILES = (
+    IndexError,  # what the checkpoint reader raises on truncated variables
+    OSError,
+    tf.errors.DataLossError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+)
+_BROKEN_TABLES = (tf.errors.NotFoundError, tf.errors.FailedPreconditionError, tf.errors.DataLossError)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedSignature:
+    """One signature of a loaded SavedModel.
+
+    Attributes:
+        model: owns the variables and tables; kept alive.
+        signature: the ConcreteFunction.
+        path: where it was loaded from.
+    """
+
+    model: object
+    signature: Any
+    path: str
+
+    def outputs(self, examples: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the untouched signature on serialised tf.Examples, bytes [rows]."""
+        results = self.signature(tf.constant(examples))
+        return {name: results[name].numpy() for name in sorted(results)}
+
+
+def load_signature(path: str, name: str) -> LoadedSignature:
+    """Loads a SavedModel.
+
+    Raises:
+        SavedModelError: if the folder holds none, or one of its files is missing or truncated.
+        SignatureError: if it has no signature of that name.
+    """
+    if not any(tf.io.gfile.exists(f"{path}/saved_model.{kind}") for kind in ("pb", "pbtxt")):
+        raise SavedModelError(
+            f"path must be the folder that holds saved_model.pb. Received: path={path!r}. "
+            "In a TFX Model artifact that is Format-Serving."
+        )
+    try:
+        model = tf.saved_model.load(path)
+    except _BROKEN_FILES as error:
+        raise SavedModelError(
+            f"the SavedModel {path!r} cannot be read: a file is missing or truncated ({_first_line(error)}). "
+            "Export or copy it again."
+        ) from error
+    if name not in model.signatures:
+        raise SignatureError(f"signature must be one of {sorted(model.signatures)}. Received: signature={name!r}")
+    signature = model.signatures[name]
+    user_inputs = signature.inputs[: len(signature.inputs) - len(signature.captured_inputs)]
+    if len(user_inputs) != 1 or user_inputs[0].dtype != tf.string:
+        received = {tensor.name.split(":")[0]: tensor.dtype.name for tensor in user_inputs}
+        raise SignatureError(
+            f"the signature must take one batch of serialised tf.Examples. Received: signature={name!r} with "
+            f"the inputs {received}. Other signatures: {sorted(set(model.signatures) - {name})}"
+        )
+    return LoadedSignature(model, signature, path)
+
+
+def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndarray]:
+    """Runs the signature on the sample and checks that rows are repeatable and independent of their batch.
+
+    Returns:
+        The outputs on the sample.
+
+    Raises:
+        SavedModelError: if a vocabulary file cannot be read, which TensorFlow only notices at the first call.
+        ExampleError: if the model refuses the sample.
+        NotRepeatableError, BatchDependentError: see there.
+    """
+    try:
+        outputs = loaded.outputs(sample)
+    except _BROKEN_TABLES as error:
+        raise SavedModelError(
+            f"the SavedModel {loaded.path!r} loads but does not run: a vocabulary or another asset file is missing or "
+            f"unreadable ({_first_line(error)}). Export or copy it again."
+        ) from error
+    except tf.errors.InvalidArgumentError as error:
+        raise ExampleError(f"the model refuses the sample of {len(sample)} rows: {_first_line(error)}") from error
+    _check_repeatable(outputs, loaded.outputs(sample))
+    for index in range(min(len(sample), _ROWS_CHECKED_ALONE)):
+        try:
+            alone = loaded.outputs(sample[index : index + 1])
+        except tf.errors.OpError as error:
+            raise BatchDependentError(
+                f"the model must take batches of any size; it takes {len(sample)} rows but not 1 "
+                f"({_first_line(error)}). Export the signature with an open batch dimension, without stateful layers."
+            ) from error
+        _check_independent(outputs, alone, index)
+    return outputs
+
+
+def _check_repeatable(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    for name, values in first.items():
+        difference = relative_difference(values, second[name])
+        if difference > TOLERANCE:
+            raise NotRepeatableError(
+                f"output {name!r} changes between two calls on the same rows (by {difference:.2g} of its largest "
+                "value). Is dropout or noise in training mode? Export with training=False."
+            )
+
+
+def _check_independent(together: dict[str, np.ndarray], alone: dict[str, np.ndarray], index: int) -> None:
+    for name, values in together.items():
+        if values.ndim == 0 or alone[name].shape[:1] != (1,):
+            raise BatchDependentError(
+                f"output {name!r} must have one row an example. Received: shape {alone[name].shape} for 1 row."
+            )
+        scale = np.nanmax(np.abs(values)) if values.dtype.kind == "f" and not np.isnan(values).all() else None
+        difference = relative_difference(values[index : index + 1], alone[name], scale)
+        if difference > TOLERANCE:
+            raise BatchDependentError(
+                f"output {name!r} of a row depends on the other rows of its batch (by {difference:.2g} of the largest "
+                "value). Is BatchNormalization or another normalisation in training mode? Export with training=False."
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    text = getattr(error, "message", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Graph execution error")), type(error).__name__)[:300]

@@ -1,0 +1,93 @@
+"""The output to explain, and the logit behind its sigmoid or softmax."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.errors import NoGradientError, OutputError
+from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
+
+LINKS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "logsoftmax"}
+_PREFERRED_NAMES = ("logits", "outputs", "output_0", "scores", "probabilities", "predictions")
+_SHAPE_ONLY = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """One output of the signature.
+
+    Attributes:
+        name: the signature's name for it.
+        tensor: name of the tensor before the link: the logits, or the output itself.
+        link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
+    """
+
+    name: str
+    tensor: str
+    link: str
+
+
+def find_output(flat: FlatGraph, name: str | None) -> Output:
+    """Picks the named output, else the first of the usual names, else the first floating one by name.
+
+    Raises:
+        NoGradientError: if no output is floating.
+        OutputError: if `name` is none of the floating outputs.
+    """
+    outputs = {key: flat.tensor(tensor) for key, tensor in flat.output_names.items()}
+    floating = [key for key, tensor in outputs.items() if tensor.dtype.is_floating]
+    if not floating:
+        received = {key: tensor.dtype.name for key, tensor in outputs.items()}
+        raise NoGradientError(f"the signature must have a floating output (scores, logits). Received: {received}")
+    if name is None:
+        name = next((usual for usual in _PREFERRED_NAMES if usual in floating), floating[0])
+    elif name not in floating:
+        raise OutputError(f"output must be one of the floating outputs {floating}. Received: output={name!r}")
+    tensor = outputs[name]
+    before = tensor
+    while before.op.type in _SHAPE_ONLY and before.op.inputs[0].dtype.is_floating:
+        before = before.op.inputs[0]
+    # A softmax over [rows, tokens, classes] has no one row of logits: such an output is explained as it is.
+    if before.op.type in LINKS and before.shape.rank in (1, 2):
+        return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
+    return Output(name, tensor.name, "raw")
+
+
+def apply_link(logits: tf.Tensor, link: str) -> tf.Tensor:
+    """What the model makes of its logits [rows, targets]."""
+    if link == "sigmoid":
+        return tf.sigmoid(logits)
+    if link == "softmax":
+        return tf.nn.softmax(logits)
+    if link == "logsoftmax":
+        return tf.nn.log_softmax(logits)
+    return logits
+
+
+def in_unit(logits: tf.Tensor, link: str, unit: str) -> tf.Tensor:
+    """Logits [rows, targets] in the unit that is reported: themselves, or probabilities."""
+    if unit != "probability":
+        return logits
+    return tf.sigmoid(logits) if link == "sigmoid" else tf.nn.softmax(logits)
+
+
+def explained_value(logits: tf.Tensor, target: tf.Tensor, link: str, unit: str) -> tf.Tensor:
+    """The value that is attributed, [rows].
+
+    Softmax logits mean something only by their differences. So in logits, and with more than two classes, the value is
+    the target's logit minus the row's mean logit; with two, minus the other class's logit (the log odds).
+
+    Args:
+        logits: float32 [rows, targets].
+        target: int32 [rows].
+        link: see `Output`.
+        unit: `logit`, `probability` or `output`.
+    """
+    values = in_unit(logits, link, unit)
+    if unit == "logit" and link in ("softmax", "logsoftmax"):
+        values -= tf.reduce_mean(values, axis=1, keepdims=True)
+        if values.shape[1] == 2:
+            values *= 2.0
+    return tf.gather(values, target, axis=1, batch_dims=1)

@@ -1,0 +1,109 @@
+"""Which cut a feature gets: tried out on the sample, feature by feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.cut import POLICIES
+from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
+from tfx_explain.engine.feature_graph.errors import CutPolicyError
+from tfx_explain.engine.feature_graph.partition import Partition
+from tfx_explain.engine.methods.convergence import converged, rounding_error
+
+TRIAL_STEPS = 200
+_TRIAL_ROWS = 32
+# With everything but one feature at the baseline, what is left of the output's change when the cut is at the baseline
+# must vanish, or the feature is frozen in part. (`element` freezes masks on purpose.)
+_RESIDUAL_TOLERANCE = 1e-3
+
+
+def vary_one(sample: np.ndarray, baseline: bytes, features: Sequence[str]) -> list[bytes]:
+    """The baseline with the given features as in each row of the sample; a value that a row lacks is taken out."""
+    rows = []
+    for serialised in sample:
+        row, source = tf.train.Example.FromString(baseline), tf.train.Example.FromString(serialised)
+        for feature in features:
+            row.features.feature.pop(feature, None)
+            if feature in source.features.feature:
+                row.features.feature[feature].CopyFrom(source.features.feature[feature])
+        rows.append(row.SerializeToString(deterministic=True))
+    return rows
+
+
+def trial_rows(sample: np.ndarray, baseline: bytes, columns: Sequence[str]) -> np.ndarray:
+    """For each attributed column, rows that differ from the baseline in its features alone.
+
+    Returns:
+        Serialised tf.Examples, bytes [columns * rows], a column's rows together.
+    """
+    rows = [row for column in columns for row in vary_one(sample[:_TRIAL_ROWS], baseline, column.split(" x "))]
+    return as_batch(rows)
+
+
+def unconverged_columns(
+    columns: Sequence[str],
+    policies: Mapping[str, str],
+    trial: Encoded,
+    integrate: Callable[[Encoded], PathIntegral],
+    value_at_baseline_cut: Callable[[Encoded], np.ndarray],
+) -> list[str]:
+    """Columns whose path integral misses completeness over the sample, or whose feature is frozen in part.
+
+    Args:
+        columns: attributed columns.
+        policies: policy of each column.
+        trial: the encoded `trial_rows`.
+        integrate: integrals of the trial rows.
+        value_at_baseline_cut: the explained value [rows] with the cut at the baseline and the rest at x.
+    """
+    integral = integrate(trial)
+    shape = (len(columns), -1)
+    finite = np.isfinite(integral.attributions)
+    # A NaN is the fault of its own column; the others' sums go on without it.
+    sums = np.where(finite, integral.attributions, 0).astype(np.float64)
+    gap = integral.prediction.astype(np.float64) - integral.baseline_prediction
+    residual = value_at_baseline_cut(trial) - integral.baseline_prediction
+
+    def means(values: np.ndarray) -> np.ndarray:
+        return np.abs(values).reshape(shape).mean(axis=1)
+
+    noise = rounding_error(np.abs(integral.prediction).max(), np.abs(integral.baseline_prediction).max())
+    total = means(np.abs(sums).sum(axis=1))
+    good = finite.all(axis=0) & converged(means(sums.sum(axis=1) - gap), means(gap), total, rounding=noise)
+    complete = means(residual) <= _RESIDUAL_TOLERANCE * np.maximum(means(gap), total) + noise
+    return [
+        column
+        for column, is_good, is_complete in zip(columns, good, complete, strict=True)
+        if not (is_good and (is_complete or policies[column] == "element"))
+    ]
+
+
+def check_pins(pinned: Mapping[str, str], partition: Partition) -> list[str]:
+    """Checks pinned policies against what this model offers.
+
+    Args:
+        pinned: policy by attributed column.
+        partition: made with them.
+
+    Returns:
+        Pinned columns that this model does not attribute: removed, renamed or unused features.
+
+    Raises:
+        CutPolicyError: if a pin names no policy, or one that the column cannot have.
+    """
+    for column, policy in sorted(pinned.items()):
+        if policy not in POLICIES:
+            raise CutPolicyError(f"the policy of {column!r} must be one of {list(POLICIES)}. Received: {policy!r}")
+        if column in partition.uncovered:
+            raise CutPolicyError(
+                f"the pinned policy {policy!r} of {column!r} cannot be honoured: the feature reaches the output only "
+                "through operations without gradient."
+            )
+        if " x " in column and column in partition.columns and policy != "feature":
+            raise CutPolicyError(
+                f"{column!r} is a cut of several features and has only the policy 'feature'. Received: {policy!r}"
+            )
+    return sorted(set(pinned) - set(partition.columns))

@@ -1,0 +1,1 @@
+"""Attribution methods over plain arrays: numpy only."""

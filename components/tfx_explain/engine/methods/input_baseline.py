@@ -1,0 +1,68 @@
+"""Input baseline: the median of numbers, the mode of categories."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Lower weighted median of each column of values [n, k]: [k]; NaN never counts, a column without numbers gives 0.
+
+    The lower median is one of the values, so that the baseline of an int feature is an int.
+    """
+    out = np.zeros(values.shape[1], values.dtype)
+    for j in range(values.shape[1]):
+        column, weight = values[:, j], weights
+        if column.dtype.kind == "f":
+            known = ~np.isnan(column)
+            column, weight = column[known], weight[known]
+        if not len(column):
+            continue
+        order = np.argsort(column, kind="stable")
+        reached = np.cumsum(weight[order])
+        out[j] = column[order][np.searchsorted(reached, reached[-1] / 2)]
+    return out
+
+
+def mode(values: np.ndarray, lengths: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The most frequent list of values, ties by length, then by value.
+
+    Args:
+      values: [sum(lengths)] the lists end to end; numbers or bytes objects.
+      lengths: int [n], each >= 1.
+      weights: [n].
+
+    Returns:
+      The values of that list.
+    """
+    distinct, codes = np.unique(values, return_inverse=True)
+    starts = np.cumsum(lengths) - lengths
+    best: tuple[float, np.ndarray] | None = None
+    for length in np.unique(lengths):
+        rows = lengths == length
+        table = codes[starts[rows][:, None] + np.arange(length)]  # [rows of that length, length]
+        lists, inverse = np.unique(table, axis=0, return_inverse=True)
+        total = np.bincount(inverse.reshape(-1), weights=weights[rows])
+        top = int(np.argmax(total))
+        if best is None or total[top] > best[0]:
+            best = float(total[top]), lists[top]
+    if best is None:
+        raise ValueError("a mode needs at least one list of values. Received: none")
+    return distinct[best[1]]
+
+
+def central_value(values: np.ndarray, lengths: np.ndarray, weights: np.ndarray, categorical: bool) -> np.ndarray:
+    """The baseline value of one feature over the rows that have one.
+
+    Numbers of one constant length give the median of each position; categories, and lists of varying length, give the
+    most frequent list.
+
+    Args:
+      values: [sum(lengths)] the rows' values end to end.
+      lengths: int [n], each >= 1.
+      weights: [n].
+      categorical: whether numbers are categories.
+    """
+    if not categorical and len(np.unique(lengths)) == 1:
+        return weighted_median(values.reshape(len(lengths), -1), weights)
+    return mode(values, lengths, weights)

@@ -1,0 +1,386 @@
+"""What a worker does with one block: encode, integrate, repair, label, bin."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.artifacts.pins import Pins, Values
+from tfx_explain.config import ExplainConfig
+from tfx_explain.engine.aggregates.bins import FeatureBins
+from tfx_explain.engine.aggregates.buckets import Rows
+from tfx_explain.engine.feature_graph import FeatureModel, FeatureModelError
+from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
+from tfx_explain.explainer_gen.columns import Columns, decode
+from tfx_explain.explainer_gen.examples import write_example
+from tfx_explain.explainer_gen.labels import LabelError, LabelReader
+from tfx_explain.explainer_gen.profiles import FeatureProfile
+from tfx_explain.explainer_gen.row_ids import buckets
+from tfx_explain.explainer_gen.sampling import Block
+
+_NO_VALUES = FeatureBins(edges=())
+_CPU_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
+
+
+@dataclasses.dataclass(frozen=True)
+class JobSpec:
+    """Everything that the job's workers need to know, ready to be pickled.
+
+    Attributes:
+      model_path: the serving model's folder.
+      config: what to explain.
+      pins: of the reference, or None on a first run.
+      pinned_rows: (role, id, example) that the reference pins; empty on a first run.
+      statistics_baseline: raw values that StatisticsGen knows, by feature.
+      categorical_ints: int features that the schema calls categorical.
+    """
+
+    model_path: str
+    config: ExplainConfig
+    pins: Pins | None = None
+    pinned_rows: tuple[tuple[str, str, bytes], ...] = ()
+    statistics_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
+    categorical_ints: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """What the model turned out to be; the same from every worker.
+
+    Attributes:
+      error: why the model cannot be explained, or None.
+      label_error: why there are no labels, or None.
+    """
+
+    error: str | None = None
+    features: tuple[str, ...] = ()
+    unused_features: tuple[str, ...] = ()
+    uncovered_features: tuple[str, ...] = ()
+    cut_policies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    output: str = ""
+    link: str = ""
+    unit: str = ""
+    num_targets: int = 0
+    target: str = ""
+    task: str | None = None
+    label_error: str | None = None
+    notes: tuple[str, ...] = ()
+    input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
+    input_baseline_source: str = ""
+    environment: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainedBlock:
+    """A block's attributions.
+
+    Attributes:
+      ids, split, count, target, convergence_delta, num_steps: [n] of the rows that were explained.
+      rows: what the statistics need of them.
+      failures: why rows failed -> how many distinct rows.
+      forward_equivalents: forward passes of one row that were spent, a gradient counted as two.
+    """
+
+    index: int
+    facts: ModelFacts
+    ids: np.ndarray
+    split: np.ndarray
+    count: np.ndarray
+    target: np.ndarray
+    convergence_delta: np.ndarray
+    num_steps: np.ndarray
+    rows: Rows
+    failures: Mapping[str, int]
+    forward_equivalents: float
+
+
+class ModelExplainer:
+    """A loaded model with its input baseline, bins and label: explains any block of the job."""
+
+    def __init__(self, spec: JobSpec, profiles: Iterable[FeatureProfile], sample: Sequence[bytes]):
+        """Loads the model; what it refuses is kept in `facts.error`, so that the job ends with a sentence."""
+        self._config = spec.config
+        self._profiles = {p.name: p for p in profiles}
+        baseline, source = resolve_input_baseline(spec, self._profiles)
+        self._baseline_example = write_example(baseline)
+        self._bins = {n: p.bins for n, p in self._profiles.items()} | (dict(spec.pins.bins) if spec.pins else {})
+        policies = dict(spec.config.cut_policies) | (dict(spec.pins.cut_policies) if spec.pins else {})
+        environment = json.dumps(environment_facts(), sort_keys=True)
+        try:
+            # Policies of features that this model does not have stay out: they are another model's.
+            self.model = _load(spec, sample, self._baseline_example, policies)
+        except FeatureModelError as error:
+            self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
+            return
+        model = self.model
+        if spec.config.target is not None and spec.config.target >= model.num_targets:
+            self.facts = ModelFacts(
+                error=f"target must be below the number of output columns, {model.num_targets}. "
+                f"Received: target={spec.config.target}"
+            )
+            return
+        self._baseline = model.encode([self._baseline_example])
+        label_error, self._labels = None, None
+        if spec.config.label is None:
+            label_error = "the configuration names no label"
+        else:
+            try:
+                self._labels = LabelReader(spec.config.label, spec.model_path)
+            except LabelError as error:
+                label_error = str(error)
+        several = model.num_targets > 1
+        self.facts = ModelFacts(
+            features=model.features,
+            unused_features=model.unused_features,
+            uncovered_features=model.uncovered_features,
+            cut_policies=dict(model.cut_policies),
+            output=model.output,
+            link=model.link,
+            unit=model.unit,
+            num_targets=model.num_targets,
+            target="predicted" if several and spec.config.target is None else str(spec.config.target or 0),
+            task=None
+            if self._labels is None
+            else "multiclass"
+            if several
+            else {"sigmoid": "binary"}.get(model.link, "regression"),
+            label_error=label_error,
+            notes=model.notes,
+            input_baseline=baseline,
+            input_baseline_source=source,
+            environment=environment,
+        )
+
+    @property
+    def bins(self) -> dict[str, FeatureBins]:
+        """Value bins of each attributed feature; a cross has none but `all`."""
+        return {f: self._bins.get(f, _NO_VALUES) for f in self.facts.features}
+
+    def predict(self, raw: Sequence[bytes]) -> np.ndarray:
+        """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""
+        out = np.full((len(raw), self.facts.num_targets), np.nan)
+        size = self._config.batch_size
+        for start in range(0, len(raw), size):
+            part = list(raw[start : start + size])
+            ok, padded, _ = self._fit(part, decode(part))
+            out[start : start + len(part)][ok] = self.model.predict(self.model.encode(padded))[: len(part)][ok]
+        return out
+
+    def explain(self, block: Block) -> ExplainedBlock:
+        """Attributions of a block's rows; rows that fail are counted by reason."""
+        columns = decode(block.raw)
+        ok, padded, failures = self._fit(block.raw, columns)
+        model, config = self.model, self._config
+        encoded = model.encode(padded)
+        scores = model.predict(encoded)  # [batch, targets]
+        target = np.full(len(padded), config.target or 0, np.int32)
+        if model.num_targets > 1 and config.target is None:
+            target = np.argmax(scores, axis=1).astype(np.int32)
+        valid = np.zeros(len(padded), bool)
+        valid[: len(ok)] = ok
+        result = integrated_gradients(
+            model,
+            encoded,
+            self._baseline,
+            target,
+            num_steps=config.integrated_gradients.num_steps,
+            repair_steps=config.integrated_gradients.repair_steps,
+            valid=valid,
+        )
+        n = len(ok)
+        finite = np.isfinite(result.attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])
+        if (ok & ~finite).any():
+            failures["the model gave a result that is not finite"] += int((ok & ~finite).sum())
+        ok = ok & finite
+        bucket, weight = buckets(block.ids), block.count.astype(np.float64)
+        rows = Rows(
+            bucket=bucket[ok],
+            weight=weight[ok],
+            attributions=result.attributions[:n][ok],
+            converged=result.converged[:n][ok],
+            prediction=result.prediction[:n][ok].astype(np.float64),
+            bin_index=self._bin_index(columns)[ok],
+            failed_bucket=bucket[~ok],
+            failed_weight=weight[~ok],
+            **self._labelled(padded, columns, scores[:n].astype(np.float64), ok),
+        )
+        return ExplainedBlock(
+            index=block.index,
+            facts=self.facts,
+            ids=block.ids[ok],
+            split=block.split[ok],
+            count=block.count[ok],
+            target=target[:n][ok],
+            convergence_delta=result.convergence_delta[:n][ok],
+            num_steps=result.num_steps[:n][ok],
+            rows=rows,
+            failures=dict(failures),
+            forward_equivalents=float(result.forward_equivalents),
+        )
+
+    def _fit(self, raw: Sequence[bytes], columns: Columns) -> tuple[np.ndarray, list[bytes], Counter[str]]:
+        """(bool [rows]: the row can be run, [batch_size] examples, failures): others are replaced by the input baseline.
+
+        One fixed shape for every call: gradients of a row are the same bits only among batches of one shape.
+        """
+        ok, failures = columns.readable.copy(), Counter()
+        if (~ok).any():
+            failures["the record is no tf.Example"] += int((~ok).sum())
+        used = {part for f in (*self.facts.features, *self.facts.uncovered_features) for part in (f, *f.split(" x "))}
+        for (name, kind), column in columns.columns.items():
+            if kind == "f" and name in used and not np.isfinite(column.values).all():
+                bad = np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)]
+                new = np.unique(bad[ok[bad]])
+                failures[f"feature {name!r} is not finite"] += len(new)
+                ok[new] = False
+        rows = [r if good else self._baseline_example for r, good in zip(raw, ok, strict=True)]
+        padding = [self._baseline_example] * (self._config.batch_size - len(rows))
+        if not self._parses(rows + padding):
+            for i in self._refused(rows, 0):
+                failures["the model's parser refused the example"] += 1
+                ok[i] = False
+                rows[i] = self._baseline_example
+        return ok, rows + padding, failures
+
+    def _parses(self, rows: list[bytes]) -> bool:
+        try:
+            self.model.encode(rows)
+        except tf.errors.InvalidArgumentError:
+            return False
+        return True
+
+    def _refused(self, rows: list[bytes], start: int) -> Iterable[int]:
+        """Indices of rows that the parser refuses, by halving."""
+        if self._parses(rows):
+            return
+        if len(rows) == 1:
+            yield start
+            return
+        middle = len(rows) // 2
+        yield from self._refused(rows[:middle], start)
+        yield from self._refused(rows[middle:], start + middle)
+
+    def _bin_index(self, columns: Columns) -> np.ndarray:
+        """int32 [rows, features]."""
+        out = np.zeros((columns.rows, len(self.facts.features)), np.int32)
+        for j, (feature, bins) in enumerate(self.bins.items()):
+            kind = self._profiles[feature].kind if feature in self._profiles else "f"
+            column = columns.columns.get((feature, kind))
+            if column is None:
+                out[:, j] = bins.size - 1
+            else:
+                out[:, j] = bins.assign(*column.first())
+        return out
+
+    def _labelled(self, padded: list[bytes], columns: Columns, scores: np.ndarray, ok: np.ndarray) -> dict[str, Any]:
+        """Rows' label fields; none where the job has no label."""
+        if self._labels is None:
+            return {}
+        n = len(ok)
+        try:
+            label = self._labels.read(padded, columns)[:n]
+        except LabelError as error:
+            self.facts = dataclasses.replace(self.facts, label_error=str(error), task=None)
+            self._labels = None
+            return {}
+        label, scores = np.where(ok, label, np.nan)[ok], scores[ok]
+        if self.facts.task == "binary":
+            label = np.where((label == 0) | (label == 1), label, np.nan)
+            logit = scores[:, 0]
+            if self.facts.unit == "probability":
+                p = np.clip(logit, 1e-7, 1 - 1e-7)
+                logit = np.log(p) - np.log1p(-p)
+            return {
+                "label": label,
+                "score": logit,
+                "binary": True,
+                "log_loss": np.logaddexp(0.0, logit) - label * logit,
+                "correct": ((logit > 0) == (label == 1)).astype(np.float64),
+            }
+        if self.facts.task == "multiclass":
+            label = np.where((label >= 0) & (label < scores.shape[1]) & (label == np.floor(label)), label, np.nan)
+            known = np.where(np.isfinite(label), label, 0).astype(int)
+            if self.facts.unit == "probability":
+                log_probability = np.log(np.clip(scores, 1e-7, 1.0))
+            else:
+                shifted = scores - scores.max(axis=1, keepdims=True)
+                log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            return {
+                "label": label,
+                "log_loss": -log_probability[np.arange(len(known)), known],
+                "correct": (np.argmax(scores, axis=1) == known).astype(np.float64),
+            }
+        return {"label": label, "squared_error": (scores[:, 0] - label) ** 2}
+
+
+def resolve_input_baseline(spec: JobSpec, profiles: Mapping[str, FeatureProfile]) -> tuple[dict[str, Values], str]:
+    """(raw value of each feature, where most of it comes from).
+
+    For each feature the first that knows it: the reference, the configuration, StatisticsGen, the sample.
+    """
+    sample = {n: (p.kind, p.central) for n, p in profiles.items()}
+    given = {n: _typed(n, v, profiles) for n, v in (spec.config.input_baseline or {}).items()}
+    pinned = dict(spec.pins.input_baseline) if spec.pins else {}
+    known = {n: v for n, v in spec.statistics_baseline.items() if n not in sample or sample[n][0] == v[0]}
+    source = "reference" if pinned else "given" if given else "statistics" if known else "sample"
+    return sample | known | given | pinned, source
+
+
+def _typed(name: str, value: Any, profiles: Mapping[str, FeatureProfile]) -> Values:
+    """A configured value in the kind that the examples have."""
+    values = tuple(value) if isinstance(value, tuple) else (value,)
+    kind = profiles[name].kind if name in profiles else None
+    if kind is None:
+        kind = "b" if isinstance(values[0], str) else "f" if isinstance(values[0], float) else "i"
+    if kind == "b":
+        return kind, tuple(str(v).encode() for v in values)
+    if any(isinstance(v, str) for v in values):
+        raise ValueError(f"input_baseline of feature {name!r} must be a number. Received: {value!r}")
+    return kind, tuple(float(v) if kind == "f" else int(v) for v in values)
+
+
+def environment_facts() -> dict[str, Any]:
+    """What bits may depend on: the versions, the instruction set and TensorFlow's switches."""
+    flags: list[str] = []
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            words = next((line for line in file if line.lower().startswith(("flags", "features"))), "").split()
+        flags = [f for f in _CPU_FLAGS if f in words]
+    return {
+        "cpu_flags": flags,
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.version.VERSION,
+        "switches": {
+            k: os.environ[k] for k in sorted(os.environ) if k.startswith(("ONEDNN_", "TF_ENABLE_ONEDNN", "TF_XLA"))
+        },
+    }
+
+
+def digest(text: str) -> str:
+    """SHA-256 of text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:
+    logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
+    return FeatureModel.load(
+        spec.model_path,
+        sample=list(sample),
+        signature=spec.config.signature,
+        output=spec.config.output,
+        unit=spec.config.unit,
+        input_baseline=baseline,
+        cut_policies=policies,
+    )

@@ -1,0 +1,437 @@
+"""The Beam job: read, identify, sample, profile, explain, aggregate, write."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.utils import shared
+from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
+
+from tfx_explain.artifacts.pins import PINS_FILE, Pins
+from tfx_explain.artifacts.statistics import to_parquet, write_statistics
+from tfx_explain.engine.aggregates.bins import FeatureBins
+from tfx_explain.engine.aggregates.buckets import BucketStatistics, Rows, accumulate
+from tfx_explain.explainer_gen.examples import canonical
+from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer, ModelFacts
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_values, profile
+from tfx_explain.explainer_gen.row_ids import hexadecimal
+from tfx_explain.explainer_gen.rows import attribution_columns, row_files
+from tfx_explain.explainer_gen.sampling import (
+    Block,
+    ContentSum,
+    RowBatch,
+    SamplePlan,
+    SmallestKeys,
+    identify,
+    is_in,
+    make_block,
+    select,
+)
+
+NAMESPACE = "tfx_explain.ExplainerGen"
+JOB_FILE = "job.json"
+PINNED_ROWS_FILE = "pinned_rows.parquet"
+METHOD = "integrated_gradients"
+_RAW = "raw"
+_MODEL_SAMPLE, _PREDICTION, _BACKGROUND = "model_sample", "prediction", "background"
+
+progress = logging.getLogger("tfx_explain.progress")
+"""One record a block, with `rows_done` and `rows_total`: what a progress bar listens to."""
+
+
+def explain_examples(
+    pipeline: beam.Pipeline,
+    patterns: Sequence[tuple[int, str]],
+    spec: JobSpec,
+    staging: str,
+    read_batch_size: int = 1000,
+) -> None:
+    """Adds the whole job to a pipeline; its results are files below `staging`, `job.json` among them.
+
+    Args:
+      pipeline: where to add it.
+      patterns: (index of the split, TFRecord file pattern).
+      spec: the model, the configuration, what the reference pins.
+      staging: folder to write to; every file's name depends on the data alone, so a bundle that runs twice writes the
+        same file twice.
+      read_batch_size: rows of a batch while reading; results do not depend on it.
+    """
+    config = spec.config
+    batches = read_batches(pipeline, patterns, config.seed, read_batch_size)
+    keys = batches | "Keys" >> beam.Map(lambda batch: batch.keys)
+    plan = beam.pvalue.AsSingleton(
+        keys
+        | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(config.max_examples))
+        | "PlanSample" >> beam.Map(SamplePlan.of, config.batch_size)
+    )
+    content = beam.pvalue.AsSingleton(keys | "SumContent" >> beam.CombineGlobally(ContentSum()))
+    blocks = (
+        batches
+        | "SelectSample" >> beam.FlatMap(select, plan)
+        | "GroupBlocks" >> beam.GroupByKey()
+        | "MakeBlocks" >> beam.MapTuple(make_block)
+    )
+    profiles = beam.pvalue.AsList(
+        blocks
+        | "FeatureValues" >> beam.FlatMap(feature_values)
+        | "GroupFeatures" >> beam.GroupByKey()
+        | "ProfileFeatures" >> beam.Map(profile, spec.categorical_ints)
+    )
+    picked = beam.pvalue.AsList(blocks | "PickRows" >> beam.FlatMap(pick_rows, plan))
+    handle = shared.Shared()
+    explained = blocks | "Explain" >> beam.ParDo(Explain(spec, handle), plan, profiles, picked)
+    pinned = (
+        pipeline
+        | "PinnedRows" >> beam.Create([None])
+        | "PredictPinned" >> beam.ParDo(PredictPinned(spec, handle), plan, profiles, picked)
+    )
+    unit = beam.pvalue.AsSingleton(
+        pipeline
+        | "Unit" >> beam.Create([None])
+        | "HistogramUnit"
+        >> beam.Map(
+            histogram_unit,
+            spec.pins,
+            beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals)),
+        )
+    )
+    statistics = (
+        explained
+        | "Accumulate" >> beam.FlatMap(accumulate_block, profiles, spec.pins, unit)
+        | "GroupBuckets" >> beam.GroupByKey()
+        | "MergeBucket" >> beam.MapTuple(merge_bucket)
+    )
+    written = explained | "WriteRows" >> beam.FlatMap(write_rows, config.splits, plan, staging, config.write_rows)
+    facts = explained | "BlockFacts" >> beam.Map(block_facts)
+    _ = (
+        pipeline
+        | "Result" >> beam.Create([None])
+        | "WriteResult"
+        >> beam.Map(
+            write_result,
+            spec,
+            staging,
+            plan,
+            content,
+            profiles,
+            unit,
+            beam.pvalue.AsList(statistics),
+            beam.pvalue.AsList(written),
+            beam.pvalue.AsList(facts),
+            beam.pvalue.AsSingleton(pinned),
+        )
+    )
+
+
+def read_batches(
+    pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], seed: int, batch_size: int
+) -> beam.PCollection[RowBatch]:
+    """Serialised examples in batches, with their keys; TFX-BSL reads."""
+    parts = []
+    for number, (split, pattern) in enumerate(patterns):
+        source = RawTfRecordTFXIO([pattern], raw_record_column_name=_RAW, telemetry_descriptors=["tfx_explain"])
+        parts.append(
+            pipeline
+            | f"Read[{number}]" >> source.BeamSource(batch_size)
+            | f"Identify[{number}]" >> beam.Map(_identify, split, seed)
+        )
+    if not parts:
+        return pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
+    return parts | "Join" >> beam.Flatten()
+
+
+def _identify(batch: pa.RecordBatch, split: int, seed: int) -> RowBatch:
+    raw = batch.column(batch.schema.names.index(_RAW)).flatten().to_pylist()
+    Metrics.counter(NAMESPACE, "rows_read").inc(len(raw))
+    return identify(raw, split, seed)
+
+
+def pick_rows(block: Block, plan: SamplePlan) -> Iterable[tuple[str, str, bytes]]:
+    """(role, id, canonical example) of the block's rows that verify the model or are pinned."""
+    for role in (_MODEL_SAMPLE, _PREDICTION, _BACKGROUND):
+        chosen = np.nonzero(is_in(block.ids, getattr(plan, role)))[0]
+        for i, name in zip(chosen, hexadecimal(block.ids[chosen]), strict=True):
+            yield role, name, canonical(block.raw[i])
+
+
+class _UsesModel(beam.DoFn):
+    """Loads the model once a process, whatever the number of threads and bundles."""
+
+    def __init__(self, spec: JobSpec, handle: shared.Shared):
+        self._spec, self._handle = spec, handle
+        self._explainer: ModelExplainer | None = None
+
+    def _acquire(self, profiles: Iterable[FeatureProfile], picked: Sequence[tuple[str, str, bytes]]) -> ModelExplainer:
+        if self._explainer is None:
+            sample = [raw for role, _, raw in sorted(picked) if role == _MODEL_SAMPLE]
+            ordered = sorted(profiles, key=lambda p: p.name)
+            self._explainer = self._handle.acquire(lambda: ModelExplainer(self._spec, ordered, sample))
+        return self._explainer
+
+
+class Explain(_UsesModel):
+    """Block -> ExplainedBlock."""
+
+    def __init__(self, spec: JobSpec, handle: shared.Shared):
+        super().__init__(spec, handle)
+        self._explained = Metrics.counter(NAMESPACE, "rows_explained")
+        self._failed = Metrics.counter(NAMESPACE, "rows_failed")
+        self._unconverged = Metrics.counter(NAMESPACE, "rows_unconverged")
+        self._forwards = Metrics.counter(NAMESPACE, "forward_equivalents")
+
+    def process(
+        self,
+        block: Block,
+        plan: SamplePlan,
+        profiles: Sequence[FeatureProfile],
+        picked: Sequence[tuple[str, str, bytes]],
+    ) -> Iterable[ExplainedBlock]:
+        """Explains one block."""
+        explainer = self._acquire(profiles, picked)
+        if explainer.facts.error is not None:
+            yield _nothing_explained(block, explainer.facts)
+            return
+        out = explainer.explain(block)
+        self._explained.inc(len(out.ids))
+        self._failed.inc(len(out.rows.failed_bucket))
+        self._unconverged.inc(int((~out.rows.converged).sum()))
+        self._forwards.inc(int(out.forward_equivalents))
+        done = _Progress.add(len(block.ids), plan)
+        progress.info("explained %d of %d rows", done, plan.rows, extra={"rows_done": done, "rows_total": plan.rows})
+        yield out
+
+
+class PredictPinned(_UsesModel):
+    """-> (rows that are pinned, with this model's predictions): [(role, id, example, [prediction...])]."""
+
+    def process(
+        self,
+        _: Any,
+        plan: SamplePlan,
+        profiles: Sequence[FeatureProfile],
+        picked: Sequence[tuple[str, str, bytes]],
+    ) -> Iterable[list[tuple[str, str, bytes, list[float] | None]]]:
+        """Predicts the reference's rows, or on a first run this sample's."""
+        rows = sorted(self._spec.pinned_rows) or sorted(p for p in picked if p[0] != _MODEL_SAMPLE)
+        if not plan.rows:
+            yield []
+            return
+        explainer = self._acquire(profiles, picked)
+        if explainer.facts.error is not None:
+            yield []
+            return
+        values = explainer.predict([raw for _, _, raw in rows])
+        yield [
+            (role, name, raw, [float(v) for v in value] if np.isfinite(value).all() else None)
+            for (role, name, raw), value in zip(rows, values, strict=True)
+        ]
+
+
+class _Progress:
+    """Rows done in this process, by plan: what a log line can honestly say."""
+
+    _lock = threading.Lock()
+    _done: Counter[bytes] = Counter()
+
+    @classmethod
+    def add(cls, rows: int, plan: SamplePlan) -> int:
+        with cls._lock:
+            job = plan.last_key.tobytes()
+            cls._done[job] = cls._done[job] % plan.rows + rows
+            return cls._done[job]
+
+
+def _nothing_explained(block: Block, facts: ModelFacts) -> ExplainedBlock:
+    none, integers = np.zeros(0), np.zeros(0, np.int64)
+    rows = Rows(
+        integers,
+        none,
+        np.zeros((0, 0), np.float32),
+        np.zeros(0, bool),
+        none,
+        np.zeros((0, 0), np.int32),
+        integers,
+        none,
+    )
+    return ExplainedBlock(
+        block.index, facts, block.ids[:0], block.split[:0], integers, integers, none, integers, rows, {}, 0.0
+    )
+
+
+def block_totals(block: ExplainedBlock) -> tuple[int, float, float]:
+    """(block, weight, weighted sum of |attribution|)."""
+    per_row = np.abs(block.rows.attributions.astype(np.float64)).sum(axis=1)
+    return block.index, float(block.rows.weight.sum()), float((block.rows.weight * per_row).sum())
+
+
+def histogram_unit(_: Any, pins: Pins | None, totals: Sequence[tuple[int, float, float]]) -> float:
+    """Total mean |attribution|: the reference's where there is one, else this sample's; 1 where that is 0."""
+    if pins is not None and pins.histogram_unit > 0:
+        return pins.histogram_unit
+    weight = total = 0.0
+    for _, w, t in sorted(totals):
+        weight, total = weight + w, total + t
+    return total / weight if weight and total > 0 else 1.0
+
+
+def feature_bins(
+    features: Sequence[str], profiles: Iterable[FeatureProfile], pins: Pins | None
+) -> dict[str, FeatureBins]:
+    """Value bins of attributed features: pinned, else the sample's; a cross, or a feature never seen, has one."""
+    known = {p.name: p.bins for p in profiles} | (dict(pins.bins) if pins else {})
+    return {f: known.get(f, FeatureBins(edges=())) for f in features}
+
+
+def accumulate_block(
+    block: ExplainedBlock, profiles: Sequence[FeatureProfile], pins: Pins | None, unit: float
+) -> Iterable[tuple[int, tuple[int, BucketStatistics]]]:
+    """(bucket, (block, the bucket's sums)): a block spans few buckets, since both are ranges of ids."""
+    if block.facts.error is not None:
+        return
+    bins = feature_bins(block.facts.features, profiles, pins)
+    sums = accumulate(block.facts.features, tuple(b.size for b in bins.values()), block.rows, unit)
+    for bucket in np.unique(np.concatenate([block.rows.bucket, block.rows.failed_bucket])):
+        yield int(bucket), (block.index, sums.bucket(int(bucket)))
+
+
+def merge_bucket(bucket: int, parts: Iterable[tuple[int, BucketStatistics]]) -> tuple[int, BucketStatistics]:
+    """Adds a bucket's blocks in order, so that the bits are the same whoever did which block."""
+    ordered = [part for _, part in sorted(parts, key=lambda p: p[0])]
+    total = ordered[0]
+    for part in ordered[1:]:
+        total = total + part
+    return bucket, total
+
+
+def block_facts(block: ExplainedBlock) -> tuple[int, ModelFacts, dict[str, int], float]:
+    """(block, facts, failures, forward equivalents)."""
+    return block.index, block.facts, dict(block.failures), block.forward_equivalents
+
+
+def write_rows(
+    block: ExplainedBlock, splits: Sequence[str], plan: SamplePlan, staging: str, wanted: bool
+) -> Iterable[tuple[str, int]]:
+    """Writes a block's row files; (path, rows) of each."""
+    if wanted:
+        for path, (data, rows) in row_files(block, splits, plan.blocks).items():
+            write_file(FileSystems.join(staging, path), data)
+            yield path, rows
+
+
+def write_result(
+    _: Any,
+    spec: JobSpec,
+    staging: str,
+    plan: SamplePlan,
+    content: tuple[int, int],
+    profiles: Sequence[FeatureProfile],
+    unit: float,
+    buckets: Sequence[tuple[int, BucketStatistics]],
+    written: Sequence[tuple[str, int]],
+    facts: Sequence[tuple[int, ModelFacts, dict[str, int], float]],
+    pinned: Sequence[tuple[str, str, bytes, list[float] | None]],
+) -> None:
+    """Writes the statistics, the pins and job.json: all that the caller of the job needs to know."""
+    ordered = sorted(facts, key=lambda f: f[0])
+    model = ordered[0][1] if ordered else ModelFacts()
+    label_errors = [f[1].label_error for f in ordered if f[1].label_error]
+    failures: Counter[str] = Counter()
+    for _, _, reasons, _ in ordered:
+        failures.update(reasons)
+    files = dict(written)
+    if buckets:
+        for name, data in write_statistics(BucketStatistics.join(dict(buckets)), model.target).items():
+            write_file(FileSystems.join(staging, name), data)
+            files[name] = 0
+        pins = pins_of(spec, model, profiles, unit)
+        write_file(FileSystems.join(staging, PINS_FILE), pins.to_json().encode())
+        write_file(FileSystems.join(staging, PINNED_ROWS_FILE), pinned_table(pinned))
+        files[PINS_FILE] = 0
+        files[PINNED_ROWS_FILE] = len(pinned)
+    result = {
+        "error": model.error,
+        "rows_read": content[0],
+        "content": f"{content[1]:032x}",
+        "rows_explained": plan.rows,
+        "blocks": plan.blocks,
+        "features": list(model.features),
+        "columns": attribution_columns(model.features),
+        "unused_features": list(model.unused_features),
+        "uncovered_features": list(model.uncovered_features),
+        "cut_policies": dict(model.cut_policies),
+        "output": model.output,
+        "link": model.link,
+        "unit": model.unit,
+        "num_targets": model.num_targets,
+        "target": model.target,
+        "task": None if label_errors else model.task,
+        "label_error": label_errors[0] if label_errors else None,
+        "notes": list(model.notes),
+        "input_baseline_source": model.input_baseline_source,
+        "input_baseline": {
+            n: [base64.b64encode(v).decode() if isinstance(v, bytes) else v for v in values]
+            for n, (_, values) in model.input_baseline.items()
+        },
+        "environment": sorted({f[1].environment for f in ordered}),
+        "failures": dict(sorted(failures.items())),
+        "forward_equivalents": sum(f[3] for f in ordered),
+        "files": files,
+    }
+    write_file(FileSystems.join(staging, JOB_FILE), json.dumps(result, sort_keys=True, indent=1).encode())
+
+
+def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile], unit: float) -> Pins:
+    """The reference's pins, with what this model adds to them; this run's own on a first run."""
+    old = spec.pins
+    return Pins(
+        settings={
+            "unit": model.unit,
+            "output": model.output,
+            "link": model.link,
+            "target": model.target,
+            "method": METHOD,
+            "splits": list(spec.config.splits),
+        },
+        input_baseline=model.input_baseline,
+        bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),
+        cut_policies=(dict(old.cut_policies) if old else {}) | dict(model.cut_policies),
+        histogram_unit=unit,
+    )
+
+
+def pinned_table(rows: Sequence[tuple[str, str, bytes, list[float] | None]]) -> bytes:
+    """pinned_rows.parquet: role (`prediction` or `background`), id, example (canonical), prediction (a list)."""
+    return to_parquet(
+        pa.table(
+            {
+                "role": pa.array([r[0] for r in rows], pa.string()),
+                "id": pa.array([r[1] for r in rows], pa.string()),
+                "example": pa.array([r[2] for r in rows], pa.binary()),
+                "prediction": pa.array([r[3] for r in rows], pa.list_(pa.float64())),
+            }
+        )
+    )
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Writes one file; a bundle that runs again writes the same bytes over it."""
+    folder = path.rsplit("/", 1)[0]
+    if not FileSystems.exists(folder):
+        try:
+            FileSystems.mkdirs(folder)
+        except OSError:  # another worker was first
+            if not FileSystems.exists(folder):
+                raise
+    with FileSystems.create(path, mime_type="application/octet-stream", compression_type="uncompressed") as file:
+        file.write(data)

@@ -1,0 +1,59 @@
+"""Profile of a raw feature over the sample: its kind, central value and value bins."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from tfx_explain.engine.aggregates.bins import FeatureBins, category_bins, quantile_bins
+from tfx_explain.engine.methods.input_baseline import central_value
+from tfx_explain.explainer_gen.columns import Column, decode
+from tfx_explain.explainer_gen.sampling import Block
+
+
+_Values = tuple[int, str, np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureProfile:
+    """What the sample says of one raw feature.
+
+    Attributes:
+      name: of the raw feature.
+      kind: `i`, `f` or `b`: int64, float or bytes.
+      central: its median or mode.
+      bins: its value bins.
+    """
+
+    name: str
+    kind: str
+    central: tuple[float | int | bytes, ...]
+    bins: FeatureBins
+
+
+def feature_values(block: Block) -> Iterable[tuple[str, _Values]]:
+    """(feature, (block, kind, lengths, values, counts)) of the rows that have a value."""
+    for (name, kind), column in sorted(decode(block.raw).columns.items()):
+        present = column.lengths > 0
+        yield name, (block.index, kind, column.lengths[present], column.values, block.count[present])
+
+
+def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[str]) -> FeatureProfile:
+    """Joins (feature, its values of all blocks), in the blocks' order.
+
+    Where rows disagree on the kind, the kind that holds more weight is the feature's; the model's parser will refuse
+    the other rows.
+    """
+    name, parts = values
+    ordered = sorted(parts, key=lambda p: (p[1], p[0]))
+    weight = {kind: sum(int(p[4].sum()) for p in ordered if p[1] == kind) for kind in "bfi"}
+    kind = max(weight, key=lambda k: (weight[k], k))
+    chosen = [p for p in ordered if p[1] == kind]
+    lengths, flat, counts = (np.concatenate([p[i] for p in chosen]) for i in (2, 3, 4))
+    categorical = kind == "b" or name in categorical_ints
+    central = central_value(flat, lengths, counts, categorical)
+    first, _ = Column(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), flat).first()
+    bins = category_bins(first, counts) if categorical else quantile_bins(first, counts)
+    return FeatureProfile(name, kind, tuple(v if isinstance(v, bytes) else v.item() for v in central), bins)

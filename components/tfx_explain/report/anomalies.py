@@ -1,0 +1,127 @@
+"""The page of AttributionAnomalies: the verdict, why, and what the model leans on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
+from tfx_explain.report.formats import ABSENT, interval, number
+from tfx_explain.report.html import Html, joined, page, table, tag
+
+_COLORS: Final = {"PASS": "good", "FAIL": "bad", "NEEDS_APPROVAL": "bad", "INCONCLUSIVE": "bad", "NO_REFERENCE": "bad"}
+_SEVERITIES: Final = ("block", "warn", "off")
+
+
+def render_anomalies(
+    anomalies: Mapping[str, Any],
+    summary: Mapping[str, Any] | None = None,
+    passed: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The page of one verdict, the same bytes for the same input.
+
+    Args:
+      anomalies: what `anomalies.json` holds.
+      summary: the judged model's `summary.json`; None when it could not be read.
+      passed: summaries of the models that it was compared with, newest first.
+
+    Returns:
+      A whole HTML document without scripts or links.
+
+    Raises:
+      ValueError: the input is of a newer format, or holds an unknown status, verdict or severity.
+    """
+    check_format(anomalies)
+    results = sorted(anomalies["results"], key=_urgency)
+    count = len(anomalies["blocking"])
+    verdict = "Blessed" if anomalies["blessed"] else f"Not blessed: {count} {'reason' if count == 1 else 'reasons'}"
+    return page(
+        f"{verdict} · attribution gate",
+        _banner(anomalies, verdict),
+        tag("h2", "All checks"),
+        _check_table(results),
+        *_compared(anomalies),
+        *_model_sections(summary, passed, results),
+    )
+
+
+def _urgency(result: Mapping[str, Any]) -> tuple[bool, int]:
+    """What did not pass first, and of that what blocks."""
+    if result["verdict"] not in _COLORS:
+        raise ValueError(f"verdict must be one of {tuple(_COLORS)}. Received: verdict={result['verdict']!r}")
+    if result["severity"] not in _SEVERITIES:
+        raise ValueError(f"severity must be one of {_SEVERITIES}. Received: severity={result['severity']!r}")
+    return result["verdict"] == "PASS", _SEVERITIES.index(result["severity"])
+
+
+def _banner(anomalies: Mapping[str, Any], verdict: str) -> Html:
+    sentences = anomalies["blocking"]
+    model = tag("p", "Model ", tag("code", str(anomalies["model"].get("uri"))), class_="soft")
+    if anomalies["blessed"]:
+        text = "Every check that blocks has passed: Pusher may push this model."
+        return tag("section", tag("h1", verdict), tag("p", text), model, class_="banner good")
+    text = "Pusher does not push this model."
+    reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
+    return tag("section", tag("h1", verdict), tag("p", text), reasons, model, class_="banner bad")
+
+
+def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
+    """Every result; the slice has a column when any result is not of the overall slice."""
+    sliced = any(result.get("slice", "overall") != "overall" for result in results)
+    header = ["check", "verdict", "severity", "feature", "value", "interval", "threshold", "sentence"]
+    rows = [
+        [
+            str(result["check"]),
+            _badge(result),
+            str(result["severity"]),
+            *([str(result.get("slice"))] if sliced else []),
+            ABSENT if result.get("feature") is None else str(result["feature"]),
+            number(result.get("value")),
+            interval(result.get("low"), result.get("high")),
+            number(result.get("threshold")),
+            str(result["sentence"]),
+        ]
+        for result in results
+    ]
+    if sliced:
+        header.insert(3, "slice")
+    first = header.index("value")
+    return tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide")
+
+
+def _badge(result: Mapping[str, Any]) -> Html:
+    color = _COLORS[result["verdict"]]
+    if color == "bad" and result["severity"] != "block":
+        color = "warn"
+    return tag("span", result["verdict"].replace("_", " "), class_=f"badge {color}")
+
+
+def _compared(anomalies: Mapping[str, Any]) -> list[Html]:
+    """Which models this one was compared with."""
+    references = anomalies.get("reference") or ()
+    if not references:
+        return [tag("p", "There was no model to compare with: absolute checks alone were made.", class_="note")]
+    names = joined(tag("li", tag("code", _reference_name(reference))) for reference in references)
+    return [tag("h2", "Compared with"), tag("ul", names)]
+
+
+def _reference_name(reference: object) -> str:
+    if isinstance(reference, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in sorted(reference.items()) if value is not None)
+    return str(reference)
+
+
+def _model_sections(
+    summary: Mapping[str, Any] | None, passed: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
+) -> list[Html]:
+    if summary is None:
+        return [tag("p", "The attributions could not be read, so there is nothing to draw.", class_="warning")]
+    check_summary(summary)
+    if summary["status"] == "not_explained":
+        return [tag("p", f"The model was not explained: {summary['reason']}", class_="warning"), facts_section(summary)]
+    named = {
+        str(result["feature"])
+        for result in results
+        if result["verdict"] != "PASS" and result["severity"] == "block" and result.get("feature") is not None
+    }
+    return attribution_sections(summary, passed, named)

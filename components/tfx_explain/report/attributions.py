@@ -1,0 +1,244 @@
+"""The page of ModelAttributions: what the model leans on, and how well that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Final
+
+from tfx_explain.report.chart import MAX_FEATURES, share_bars
+from tfx_explain.report.formats import ABSENT, interval, is_number, number, percent
+from tfx_explain.report.html import Html, joined, page, table, tag
+
+_FORMAT_VERSION: Final = 1
+_STATUSES: Final = ("explained", "not_explained")
+
+
+def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The page of one model's attributions, the same bytes for the same input.
+
+    Args:
+      summary: what `summary.json` holds. Shares are fractions, attributions in `summary["model"]["unit"]`.
+      passed: summaries of the models that passed the gate before, newest first.
+
+    Returns:
+      A whole HTML document without scripts or links.
+
+    Raises:
+      ValueError: a summary is of a newer format, or its status is unknown.
+    """
+    check_summary(summary)
+    name = f"Model {_short(summary['model'].get('fingerprint'))}"
+    if summary["status"] == "not_explained":
+        return page(
+            f"{name}: not explained",
+            tag("section", tag("h1", "Not explained"), tag("p", summary["reason"]), class_="banner bad"),
+            facts_section(summary),
+        )
+    return page(
+        f"{name}: attributions",
+        tag("section", tag("h1", _headline(summary)), _sample(summary), class_="banner"),
+        *attribution_sections(summary, passed),
+    )
+
+
+def attribution_sections(
+    summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]], named: Set[str] = frozenset()
+) -> list[Html]:
+    """Bars, table, prediction and facts of an explained model; features in `named` are drawn in red.
+
+    Raises:
+      ValueError: as `render_attributions`.
+    """
+    for earlier in passed:
+        check_summary(earlier)
+    candidate = _by_name(summary)
+    references = [_by_name(earlier) for earlier in passed]
+    return [
+        tag("h2", "What the model leans on"),
+        *_coverage(summary),
+        _bars(candidate, references, named),
+        tag("h2", "Every feature"),
+        _feature_table(candidate, references, str(summary["model"].get("unit"))),
+        tag("h2", "Predictions"),
+        _predictions(summary, passed),
+        facts_section(summary),
+    ]
+
+
+def check_summary(summary: Mapping[str, Any]) -> None:
+    """Refuses what this version cannot read.
+
+    Raises:
+      ValueError: a summary is of a newer format, or its status is unknown.
+    """
+    check_format(summary)
+    if summary["status"] not in _STATUSES:
+        raise ValueError(f"status must be one of {_STATUSES}. Received: status={summary['status']!r}")
+
+
+def check_format(data: Mapping[str, Any]) -> None:
+    """Refuses a newer format.
+
+    Raises:
+      ValueError: `format_version` is above the one that this version writes.
+    """
+    if data["format_version"] > _FORMAT_VERSION:
+        raise ValueError(
+            f"format_version must be <= {_FORMAT_VERSION}; upgrade tfx-explain to read a newer one."
+            f" Received: format_version={data['format_version']}"
+        )
+
+
+def facts_section(summary: Mapping[str, Any]) -> Html:
+    """Everything that says what was explained, of which rows, and how."""
+    model, examples, method = summary["model"], summary["examples"], summary["method"]
+    unconverged = examples.get("unconverged_weight_fraction") or {}
+    reasons = examples.get("failure_reasons") or {}
+    rows: list[tuple[str, str]] = [
+        ("Splits", ", ".join(map(str, examples.get("splits") or ())) or ABSENT),
+        ("Rows read", number(examples.get("rows"))),
+        ("Distinct rows explained", number(examples.get("explained_rows"))),
+        ("Weight", number(examples.get("weight"))),
+        ("Effective rows", number(examples.get("effective_rows"))),
+        ("Failed rows", f"{number(examples.get('failed_rows'))} ({percent(examples.get('failed_weight_fraction'))})"),
+        *((f"Failed: {reason}", number(reasons[reason])) for reason in sorted(reasons)),
+        ("Unconverged weight", _measured(unconverged, percent)),
+        ("Method", str(method.get("name"))),
+        ("Nodes", number(method.get("num_steps"))),
+        ("Nodes of repairs", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
+        ("Input baseline from", str(method.get("input_baseline_source"))),
+        ("Unit", str(model.get("unit"))),
+        ("Targets", number(model.get("num_targets"))),
+        *((f"Model {key}", tag("code", str(model.get(key)))) for key in ("uri", "signature", "output", "link")),
+        *(
+            (f"Fingerprint of {key}", tag("code", str(value)))
+            for key, value in sorted((summary.get("fingerprints") or {}).items())
+        ),
+    ]
+    return joined(
+        (tag("h2", "Facts"), tag("div", table(("fact", "value"), rows), class_="wide facts")),
+    )
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    """The first thing to know: which feature leads, and by how much."""
+    features = [feature for feature in summary["features"] if is_number(feature.get("share"))]
+    if not features:
+        return "Explained, yet no feature has a share that can be read"
+    first = max(features, key=lambda feature: feature["share"])
+    return f"{first['name']} leads with {percent(first['share'])} of the attribution"
+
+
+def _sample(summary: Mapping[str, Any]) -> Html:
+    examples = summary["examples"]
+    return tag(
+        "p",
+        f"{number(examples.get('explained_rows'))} distinct rows of {number(examples.get('rows'))} explained,"
+        f" {len(summary['features'])} features used, {len(summary.get('unused_features') or ())} unused.",
+        class_="soft",
+    )
+
+
+def _coverage(summary: Mapping[str, Any]) -> list[Html]:
+    """What the bars leave out."""
+    notes = []
+    uncovered = summary.get("uncovered_features") or ()
+    if uncovered:
+        text = "These features reach the output on a path that could not be explained: "
+        notes.append(tag("p", text, ", ".join(map(str, uncovered)), ".", class_="warning"))
+    unused = summary.get("unused_features") or ()
+    if unused:
+        text = "No path leads from these features to the output: "
+        notes.append(tag("p", text, ", ".join(map(str, unused)), ".", class_="note"))
+    return notes
+
+
+def _bars(
+    candidate: Mapping[str, Mapping[str, Any]], references: Sequence[Mapping[str, Mapping[str, Any]]], named: Set[str]
+) -> Html:
+    svg = share_bars(candidate, references, named)
+    if not svg:
+        text = "No feature has a share between 0 and 1 to draw; the table has what was measured."
+        return tag("p", text, class_="warning")
+    lines = "Lines are the 5th to the 95th percentile: how well a share is measured, not how far it may move."
+    count = len(candidate)
+    cut = f" The {MAX_FEATURES} largest of {count} features; the table has them all." if count > MAX_FEATURES else ""
+    alone = "" if references else " No model has passed before that it could be compared with."
+    return joined((tag("figure", svg), tag("p", lines, cut, alone, class_="note")))
+
+
+def _feature_table(
+    candidate: Mapping[str, Mapping[str, Any]], references: Sequence[Mapping[str, Mapping[str, Any]]], unit: str
+) -> Html:
+    """All features of the candidate and of the last model that passed, largest share first."""
+    newest = references[0] if references else {}
+    names = sorted(
+        {*candidate, *newest}, key=lambda name: (*(_descending(m.get(name, {})) for m in (candidate, newest)), name)
+    )
+    header = ["feature", "share", "interval", f"mean |attribution|, {unit}", "interval", f"mean, {unit}", "interval"]
+    header.append("cut policy")
+    if references:
+        header.insert(3, "share, last passed")
+    rows = []
+    for name in names:
+        feature = candidate.get(name, {})
+        row = [
+            name,
+            percent(feature.get("share")) if feature else "no path",
+            interval(feature.get("share_low"), feature.get("share_high"), percent),
+            number(feature.get("mean_absolute")),
+            interval(feature.get("mean_absolute_low"), feature.get("mean_absolute_high")),
+            number(feature.get("mean")),
+            interval(feature.get("mean_low"), feature.get("mean_high")),
+            str(feature.get("cut_policy", ABSENT)),
+        ]
+        if references:
+            row.insert(3, percent(newest[name].get("share")) if name in newest else "no path")
+        rows.append(row)
+    return tag("div", table(header, rows, numeric=range(1, len(header) - 1)), class_="wide")
+
+
+def _predictions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]) -> Html:
+    """Mean prediction and metrics beside those of the last model that passed."""
+    newest = passed[0] if passed else {}
+    mine, theirs = _measures(summary), _measures(newest)
+    rows = [
+        [name, *(text for measures in (mine, theirs) for text in _measure_cells(measures.get(name, {})))]
+        for name in [*mine, *(name for name in theirs if name not in mine)]
+    ]
+    header = ["", "this model", "interval", "last passed", "interval"]
+    if not newest:
+        header, rows = header[:3], [row[:3] for row in rows]
+    absent = summary.get("metrics_absent")
+    note = tag("p", f"No metrics: {absent}", class_="warning") if absent else Html()
+    return joined((note, tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide")))
+
+
+def _measures(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    mean = (summary.get("prediction") or {}).get("mean")
+    metrics = summary.get("metrics") or {}
+    return {"mean prediction": {"value": mean}, **{name: metrics[name] for name in sorted(metrics)}}
+
+
+def _measure_cells(measure: Mapping[str, Any]) -> tuple[str, str]:
+    return number(measure.get("value")), interval(measure.get("low"), measure.get("high"))
+
+
+def _measured(measure: Mapping[str, Any], form: Callable[[object], str]) -> str:
+    """`value (low to high)`."""
+    return f"{form(measure.get('value'))} ({interval(measure.get('low'), measure.get('high'), form)})"
+
+
+def _by_name(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(feature["name"]): feature for feature in summary["features"]}
+
+
+def _descending(feature: Mapping[str, Any]) -> tuple[bool, float]:
+    """Sorts by share, largest first, and features without a share last."""
+    share = feature.get("share")
+    return (False, -share) if is_number(share) else (True, 0.0)
+
+
+def _short(fingerprint: object) -> str:
+    """Enough of a fingerprint to tell two models apart."""
+    return str(fingerprint)[:12]

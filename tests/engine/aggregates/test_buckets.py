@@ -1,0 +1,83 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.fixtures.synthetic import HONEST, PINNED_BINS, Additive
+from tfx_explain.engine.aggregates.buckets import HISTOGRAM_SIZE, BucketStatistics, Rows, accumulate
+
+FEATURES = tuple(HONEST)
+SIZES = tuple(PINNED_BINS[f].size for f in FEATURES)
+
+
+def take(rows: Rows, chosen: np.ndarray) -> Rows:
+    fields = {f.name: getattr(rows, f.name) for f in dataclasses.fields(Rows)}
+    per_row = {k: v[chosen] for k, v in fields.items() if isinstance(v, np.ndarray) and not k.startswith("failed")}
+    return Rows(**(fields | per_row))
+
+
+def test_sums_match_a_loop_over_rows():
+    rows = dataclasses.replace(Additive(HONEST, rows=300).explained(), weight=np.random.default_rng(5).integers(1, 4, 300) * 1.0)
+    got = accumulate(FEATURES, SIZES, rows, 0.5)
+    a = rows.attributions.astype(float)
+    for bucket in (0, 17, 63):
+        here = rows.bucket == bucket
+        w = rows.weight[here]
+        assert got.scalars["weight"][bucket] == w.sum()
+        assert got.scalars["weight_squared"][bucket] == (w**2).sum()
+        np.testing.assert_allclose(got.sums["sum"][bucket], (w[:, None] * a[here]).sum(0), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(got.sums["sum_absolute"][bucket], (w[:, None] * abs(a[here])).sum(0), rtol=1e-12)
+        share = abs(a[here]) / abs(a[here]).sum(1, keepdims=True)
+        np.testing.assert_allclose(got.sums["sum_row_share"][bucket], (w[:, None] * share).sum(0), rtol=1e-12)
+        for j, start in enumerate(np.cumsum((0, *SIZES))[:-1]):
+            for b in range(SIZES[j]):
+                inside = here & (rows.bin_index[:, j] == b)
+                assert got.bin_sums["bin_rows"][bucket, start + b] == inside.sum()
+                assert got.bin_sums["bin_weight"][bucket, start + b] == rows.weight[inside].sum()
+                want = (rows.weight[inside] * a[inside, j]).sum()
+                assert got.bin_sums["bin_sum"][bucket, start + b] == pytest.approx(want, abs=1e-12)
+                want = (rows.weight[inside] * rows.label[inside]).sum()
+                assert got.bin_sums["bin_sum_label"][bucket, start + b] == want
+    assert got.histogram.shape == (64, len(FEATURES), HISTOGRAM_SIZE)
+    assert got.histogram.sum() == rows.weight.sum() * len(FEATURES)
+    assert (got.scores["scores_positive"].sum() + got.scores["scores_negative"].sum()) == rows.weight.sum()
+    assert got.scores["scores_positive"].sum() == (rows.weight * rows.label).sum()
+
+
+def test_parts_add_up_to_the_whole():
+    rows = Additive(HONEST, rows=400).explained()
+    whole = accumulate(FEATURES, SIZES, rows, 1.0)
+    half = np.arange(400) < 150
+    parts = accumulate(FEATURES, SIZES, take(rows, half), 1.0) + accumulate(FEATURES, SIZES, take(rows, ~half), 1.0)
+    for mine, theirs in zip(whole._arrays(), parts._arrays(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_buckets_taken_apart_and_joined_are_the_same_bytes():
+    whole = Additive(HONEST, rows=500).statistics()
+    joined = BucketStatistics.join({b: whole.bucket(b) for b in reversed(range(64))})
+    for mine, theirs in zip(whole._arrays(), joined._arrays(), strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+
+
+def test_a_count_weighs_like_equal_rows():
+    rows = Additive(HONEST, rows=200).explained()
+    doubled = dataclasses.replace(rows, weight=rows.weight * 2)
+    twice = accumulate(FEATURES, SIZES, rows, 1.0)
+    twice = twice + twice
+    once = accumulate(FEATURES, SIZES, doubled, 1.0)
+    for name in ("sum_absolute", "sum", "sum_row_share"):
+        np.testing.assert_allclose(once.sums[name], twice.sums[name], rtol=1e-12, atol=1e-12)
+    assert once.effective_rows == pytest.approx(200)
+    assert twice.effective_rows == pytest.approx(400)
+
+
+def test_statistics_of_other_features_do_not_add():
+    with pytest.raises(ValueError, match="other features"):
+        _ = BucketStatistics.empty(("a",), (2,)) + BucketStatistics.empty(("b",), (2,))
+
+
+def test_failed_rows_count_apart():
+    stats = Additive(HONEST, rows=999, failed=1).statistics()
+    assert stats.failed_weight_fraction == pytest.approx(0.001)
+    assert stats.total_weight == 999

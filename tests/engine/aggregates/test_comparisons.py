@@ -1,0 +1,89 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.fixtures.synthetic import HONEST, PINNED_BINS, Additive
+from tfx_explain.engine.aggregates.buckets import BucketStatistics, accumulate
+from tfx_explain.engine.aggregates.comparisons import (
+    Profiles,
+    direction_flips,
+    moved_inputs,
+    profile_changes,
+    scale_change,
+    share_changes,
+)
+
+ONE = np.ones((1, 64))
+COMMON = tuple(HONEST)
+
+
+def profiles(weights: dict[str, float], **kwargs) -> Profiles:
+    return Profiles.of(Additive(weights, **kwargs).statistics(), ONE)
+
+
+def test_shares_are_those_of_the_mean_absolute_attribution():
+    got = profiles(HONEST, rows=50_000)
+    total = sum(abs(w) for w in HONEST.values())
+    want = np.array([abs(w) / total for w in HONEST.values()])
+    np.testing.assert_allclose(got.shares(COMMON)[0], want, atol=0.004)
+    np.testing.assert_allclose(got.shares(("a", "b"))[0].sum(), 1.0)
+
+
+def test_a_model_is_at_no_distance_from_itself():
+    one = profiles(HONEST)
+    for distance in (share_changes, profile_changes, direction_flips):
+        np.testing.assert_allclose(distance(one, one, COMMON), 0.0, atol=1e-12)
+    assert scale_change(one, one)[0] == 0.0
+
+
+def test_a_tenfold_model_changes_scale_alone():
+    ten = {f: 10 * w for f, w in HONEST.items()}
+    assert scale_change(profiles(ten), profiles(HONEST))[0] == pytest.approx(np.log(10), abs=1e-6)
+    np.testing.assert_allclose(share_changes(profiles(ten), profiles(HONEST), COMMON), 0.0, atol=1e-6)
+
+
+def test_a_flipped_feature_flips_by_its_share():
+    flipped = HONEST | {"a": -HONEST["a"]}
+    now, before = profiles(flipped), profiles(HONEST)
+    flips = direction_flips(now, before, COMMON)[0]
+    assert flips[0] == pytest.approx(now.shares(COMMON)[0, 0], abs=0.005)  # r is -1
+    np.testing.assert_allclose(flips[1:], 0.0, atol=1e-9)
+    np.testing.assert_allclose(share_changes(now, before, COMMON), 0.0, atol=1e-9)
+    # twice its mean |attribution| along the profile: |x - (-x)| = 2 |x|
+    assert profile_changes(now, before, COMMON)[0, 0] == pytest.approx(2 * before.shares(COMMON)[0, 0], rel=0.05)
+
+
+def test_a_profile_ignores_an_offset():
+    """Moving the input baseline adds a constant to a feature's attribution: no change of its profile."""
+    stats = Additive(HONEST).statistics()
+    rows = Additive(HONEST).explained()
+    shifted = dataclasses.replace(rows, attributions=rows.attributions + np.float32(0.3))
+    moved = accumulate(COMMON, tuple(PINNED_BINS[f].size for f in COMMON), shifted, 1.0)
+    got = profile_changes(Profiles.of(moved, ONE), Profiles.of(stats, ONE), COMMON)
+    np.testing.assert_allclose(got, 0.0, atol=1e-6)
+
+
+def test_direction_needs_four_shared_bins():
+    sizes = (4,)  # three categories and missing: two would be enough for a correlation, and say nothing
+    def categorical(sign: float) -> Profiles:
+        rows = dataclasses.replace(
+            Additive({"a": sign}, rows=900).explained(),
+            bin_index=(np.arange(900) % 3)[:, None],
+            attributions=(sign * (np.arange(900) % 3 - 1)).astype(np.float32)[:, None],
+        )
+        return Profiles.of(accumulate(("a",), sizes, rows, 1.0), ONE)
+    assert direction_flips(categorical(1.0), categorical(-1.0), ("a",))[0, 0] == 0.0
+    assert profile_changes(categorical(1.0), categorical(-1.0), ("a",))[0, 0] > 0.9
+
+
+def test_inputs_that_moved_are_named_and_others_are_not():
+    before = Additive(HONEST, seed=1).statistics()
+    assert max(moved_inputs(Additive(HONEST, seed=2).statistics(), before).values()) < 1
+    moved = moved_inputs(Additive(HONEST, seed=2, shift={"c": 1.0}).statistics(), before)
+    assert {f for f, size in moved.items() if size > 1} == {"c"}
+
+
+def test_a_dead_model_has_no_shares():
+    dead = Profiles.of(BucketStatistics.empty(("a", "b"), (2, 2)), ONE)
+    assert np.isnan(dead.shares(("a", "b"))).all()

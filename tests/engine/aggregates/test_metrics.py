@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from tests.fixtures.synthetic import HONEST, Additive
+from tfx_explain.engine.aggregates.intervals import bucket_draws
+from tfx_explain.engine.aggregates.metrics import area_under_curve, prediction_metrics
+
+
+def exact_auc(label: np.ndarray, score: np.ndarray) -> float:
+    positive, negative = score[label == 1], score[label == 0]
+    wins = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
+    return float(wins)
+
+
+def test_binary_metrics_match_their_definitions():
+    model = Additive(HONEST, rows=3000)
+    rows, got = model.explained(), prediction_metrics(model.statistics(), bucket_draws(0), "binary")
+    assert got["auc"].value == pytest.approx(exact_auc(rows.label, rows.score), abs=2e-4)
+    p = 1 / (1 + np.exp(-rows.score))
+    want = -(rows.label * np.log(p) + (1 - rows.label) * np.log1p(-p)).mean()
+    assert got["binary_crossentropy"].value == pytest.approx(want, rel=1e-9)
+    assert got["binary_accuracy"].value == pytest.approx(((p > 0.5) == (rows.label == 1)).mean(), rel=1e-9)
+    assert got["label_mean"].value == pytest.approx(rows.label.mean(), rel=1e-9)
+    assert got["auc"].low < got["auc"].value < got["auc"].high
+
+
+def test_a_constant_score_has_auc_one_half():
+    histogram = np.zeros((1, 10))
+    histogram[0, 4] = 7
+    assert area_under_curve(histogram, histogram)[0] == 0.5
+
+
+def test_without_labels_there_is_no_metric():
+    stats = Additive(HONEST, rows=100).statistics()
+    stats.scalars["labelled_weight"][:] = 0
+    assert prediction_metrics(stats, bucket_draws(0), "binary") == {}
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(ValueError, match="task must be"):
+        prediction_metrics(Additive(HONEST, rows=100).statistics(), bucket_draws(0), "ranking")
