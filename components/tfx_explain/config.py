@@ -117,8 +117,8 @@ class ExplainConfig(_Base):
     splits: tuple[str, ...] = pydantic.Field(default=("eval",), min_length=1)
     max_examples: int = pydantic.Field(default=10_000, ge=1)
     """Distinct rows at most; those with the smallest keyed hash are taken."""
-    seed: int = pydantic.Field(default=0, ge=0, lt=2**63)
-    """Orders the sample; never part of a row's identity."""
+    seed: int = pydantic.Field(default=0, ge=0, le=2**53)
+    """Orders the sample; never part of a row's identity. Kubeflow carries ints as doubles, hence the limit."""
     integrated_gradients: IntegratedGradientsConfig = IntegratedGradientsConfig()
     input_baseline: dict[str, FeatureValue | tuple[FeatureValue, ...]] | None = None
     """Raw values per feature; None takes the reference's, else statistics', else the sample's medians and modes."""

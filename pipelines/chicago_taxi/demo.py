@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PIPELINE_NAME = "chicago_taxi"
 FOLDER = Path(__file__).resolve().parent
 CONFIGS = FOLDER.parents[1] / "configs"
+SHOWN_REASONS = 3
 MARKER = ".chicago-taxi-demo"
 
 HONEST_FEATURES = [
@@ -242,7 +243,7 @@ def _show(console: Console, outcomes: Sequence[Outcome], wrong: Sequence[str], o
             _word(outcome.evaluator_blessed),
             _word(outcome.gate_blessed),
             "yes" if outcome.pushed else "no",
-            "\n".join(outcome.reasons[:2]),
+            "\n".join(outcome.reasons[:SHOWN_REASONS]),
         )
     console.print(table)
     for outcome in outcomes:

@@ -74,10 +74,18 @@ def test_a_model_refused_later_is_neither_baseline_nor_reference(store):
 
 
 def test_the_newest_verdict_counts_when_a_policy_is_taken_back(store):
-    store.run(gated(0.7, LOOSE))
-    store.run(gated(0.7, STRICT))
-    store.run(gated(0.7, LOOSE))
-    store.run(gated(0.4, LOOSE))
+    def without_reference(share, policy):
+        components = gated(share, policy)
+        for node in components:
+            if node.id in ("ExplainerGen", GATE_NODE_ID):
+                del node.spec.inputs["reference"]
+        return store.run(components)
+
+    without_reference(0.7, LOOSE)
+    without_reference(0.7, STRICT)
+    # No reference that changed stands in the way of the cache: the newest verdict is the oldest artifact.
+    assert without_reference(0.7, LOOSE)[GATE_NODE_ID] == "CACHED"
+    without_reference(0.4, LOOSE)
     assert baseline(store) == [0.7]
 
 

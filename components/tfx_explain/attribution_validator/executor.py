@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from tfx_explain.attribution_validator.evidence import Judged, changed_reference
 from tfx_explain.attribution_validator.verdict import GateVerdict, refusal
 from tfx_explain.config import ValidationConfig
 
+_INT64_MAX = 1 << 63
 _Artifacts = dict[str, list[types.Artifact]]
 
 
@@ -78,10 +80,14 @@ def blessing_results(blessing: types.Artifact, model: types.Artifact) -> list[Re
     return [Result("evaluator", "PASS", "block", "Evaluator blessed this model.")]
 
 
-def _same_id(given: Any, wanted: Any) -> bool:
-    """Ids may come back as doubles from Kubeflow's metadata, and are resource names on Vertex."""
-    if isinstance(given, str) or isinstance(wanted, str):
-        return str(given) == str(wanted)
+def _same_id(given: Any, wanted: int) -> bool:
+    """Whether an id in a blessing is this one.
+
+    Kubeflow's metadata gives ints back as doubles. There Evaluator also writes a resource name, of which TFX makes an
+    artifact's int id by SHA-256 (`kubeflow_v2_entrypoint_utils`).
+    """
+    if isinstance(given, str):
+        return int(hashlib.sha256(given.encode()).hexdigest(), 16) % _INT64_MAX == wanted
     return given is not None and float(given) == float(wanted)
 
 
@@ -143,11 +149,12 @@ def _publish_blessing(
     """Writes what Evaluator writes, for both verdicts together."""
     blessed = judged.verdict.blessed
     blocking = judged.verdict.blocking
-    if blessed:
-        for key in (properties.CURRENT_MODEL_ID, properties.BASELINE_MODEL, properties.BASELINE_MODEL_ID):
-            _copy(incoming, blessing, key)
-    else:
-        _set(blessing, properties.CURRENT_MODEL_ID, model.id)
+    given = incoming.get_custom_property(properties.CURRENT_MODEL_ID)
+    _set(blessing, properties.CURRENT_MODEL_ID, given if _same_id(given, model.id) else model.id)
+    for key in (properties.BASELINE_MODEL, properties.BASELINE_MODEL_ID):
+        value = incoming.get_custom_property(key)
+        if value is not None:
+            _set(blessing, key, value)
     blessing.set_string_custom_property(properties.CURRENT_MODEL, model.uri)
     blessing.set_string_custom_property(properties.GATE_ID, config.gate_id)
     reason = _short(blocking[0].sentence) if blocking else "passed"
@@ -155,12 +162,6 @@ def _publish_blessing(
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
     blessing.set_int_custom_property(properties.BLESSED, int(blessed))
     logging.info("AttributionValidator: blessed=%d %s", blessed, json.dumps([r.sentence for r in blocking]))
-
-
-def _copy(source: types.Artifact, target: types.Artifact, key: str) -> None:
-    value = source.get_custom_property(key)
-    if value is not None:
-        _set(target, key, value)
 
 
 def _set(artifact: types.Artifact, key: str, value: Any) -> None:

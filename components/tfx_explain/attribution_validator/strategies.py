@@ -208,7 +208,7 @@ def _outputs_of_node(store: mlmd.MetadataStore, artifacts: list[types.Artifact],
 
 def _producer_names(store: mlmd.MetadataStore, artifacts: list[types.Artifact]) -> str:
     """Ids of the nodes that made artifacts, for a message."""
-    names = set()
+    names: set[str] = set()
     for execution_id in {event.execution_id for event in _output_events(store, artifacts)}:
         pipelines = _contexts(store, execution_id, _PIPELINE_CONTEXT)
         for name in _contexts(store, execution_id, _NODE_CONTEXT):

@@ -6,12 +6,12 @@ import dataclasses
 import datetime
 from typing import Any
 
+from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
 from tfx_explain.attribution_validator.checks.registry import ABSOLUTE, WITH_REFERENCE
 from tfx_explain.config import AbsoluteChecksDecide, ValidationConfig
 from tfx_explain.engine.aggregates.intervals import seed_from
 
-FORMAT_VERSION = 1
 NO_REFERENCE = "reference"
 
 

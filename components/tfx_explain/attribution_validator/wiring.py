@@ -13,7 +13,7 @@ from tfx.types import resolved_channel
 from tfx_explain.artifacts.types import AttributionReference
 
 
-def input_channels(node: base_node.BaseNode) -> Mapping[str, types.BaseChannel]:
+def input_channels(node: base_node.BaseNode) -> dict[str, types.BaseChannel]:
     """A node's inputs as its author wrote them; a Resolver's are those before resolution."""
     if isinstance(node, resolver.Resolver):
         return node.raw_inputs

@@ -1,7 +1,7 @@
 """ExplainerGen component definition."""
 
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
@@ -14,7 +14,7 @@ from tfx_explain.artifacts.types import AttributionReference, ModelAttributions
 from tfx_explain.config import ExplainConfig
 from tfx_explain.explainer_gen import executor
 
-_IntParameter = int | data_types.RuntimeParameter | None
+_IntParameter: TypeAlias = int | data_types.RuntimeParameter | None
 
 
 class ExplainerGenSpec(ComponentSpec):

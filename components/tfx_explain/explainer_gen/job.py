@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import logging
 import threading
@@ -132,6 +133,16 @@ def explain_examples(
             beam.pvalue.AsSingleton(pinned),
         )
     )
+
+
+def release_models() -> None:
+    """Frees what an in-process runner's workers have loaded: Beam keeps the last shared object until the next one."""
+    shared.Shared().acquire(_Nothing)
+    gc.collect()
+
+
+class _Nothing:
+    """What is shared once the models are not needed any more."""
 
 
 def read_batches(

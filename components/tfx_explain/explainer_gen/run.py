@@ -13,12 +13,13 @@ import apache_beam as beam
 from tfx_explain.artifacts.fingerprint import model_fingerprint, text_fingerprint
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.pins import PINS_FILE, Pins, Values
+from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
 from tfx_explain.attribution_reference.store import Reference
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.intervals import seed_from
 from tfx_explain.explainer_gen.explain import JobSpec
-from tfx_explain.explainer_gen.job import JOB_FILE, METHOD, explain_examples
+from tfx_explain.explainer_gen.job import JOB_FILE, METHOD, explain_examples, release_models
 from tfx_explain.explainer_gen.summary import summarise
 from tfx_explain.report.attributions import render_attributions
 
@@ -80,6 +81,7 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
     )
     with make_pipeline() as pipeline:
         explain_examples(pipeline, request.patterns, spec, stage.folder)
+    release_models()
     job = json.loads(stage.read(JOB_FILE))
     stage.remove(JOB_FILE)
     if job["error"] is not None:
@@ -119,7 +121,7 @@ def not_explained(request: Request, reason: str, fingerprint: str = "") -> dict[
     config = request.config
     fingerprints = {"model": fingerprint, "examples": "", "config": text_fingerprint(config.to_json())}
     summary = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "status": NOT_EXPLAINED,
         "reason": reason,
         "model": {"uri": request.model_uri, "fingerprint": fingerprint, "signature": config.signature},

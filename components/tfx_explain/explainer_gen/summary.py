@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws, drawn, measure
@@ -86,7 +87,7 @@ def summarise(
     if absent is None and not metrics:
         absent = "no explained row has a label that fits the model's output"
     summary = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "status": "explained" if job["error"] is None else "not_explained",
         "reason": job["error"] or "",
         "model": {

@@ -92,6 +92,8 @@ def _densify(column: Any, missing: float) -> tf.Tensor:
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
     """Trains on the listed features and exports the model with its Transform graph.
 
+    The same transformed rows and seed give the same weights, bit for bit.
+
     Args:
       fn_args: TFX's arguments. `custom_config` holds `features` (raw names), `seed`, and `resample`: True draws the
         training rows anew, with replacement, as a retrain on fresh data would.

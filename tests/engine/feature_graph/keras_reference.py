@@ -35,7 +35,7 @@ class Reference:
             with tf.GradientTape() as tape:
                 tape.watch(points)
                 value = tf.gather(self.head(points), target, axis=1, batch_dims=1)
-            gradients = tape.gradient(value, points)
+            gradients = tape.gradient(value, points, unconnected_gradients="zero")
             sums = [total + np.float32(weight) * gradient for total, gradient in zip(sums, gradients, strict=True)]
         by_feature: dict[str, np.ndarray] = {}
         for feature, end, start, total in zip(self.features, x, b, sums, strict=True):
@@ -57,14 +57,20 @@ def reference(exported: ExportedModel) -> Reference:
     encoder = keras.Model(model.inputs, entries)
     body = keras.Model(entries, last.input)
     transform = exported.transform()
+    names = [tensor.name for tensor in model.inputs]
+    if isinstance(model.input, list):
+        # Trainer and signature call the model with a dict, which Keras 3 hands to a list of inputs sorted by key.
+        names = sorted(names)
 
     def encode(examples: list[bytes]) -> list[tf.Tensor]:
         transformed = transform(examples)
-        inputs = [tf.cast(tf.reshape(transformed[tensor.name], [-1, 1]), tensor.dtype) for tensor in model.inputs]
+        inputs = [
+            tf.cast(tf.reshape(transformed[name], [-1, 1]), tensor.dtype)
+            for name, tensor in zip(names, model.inputs, strict=True)
+        ]
         return [tf.cast(tensor, tf.float32) for tensor in encoder(inputs)]
 
     def head(points: list[tf.Tensor]) -> tf.Tensor:
         return body(points, training=False) @ last.kernel + last.bias
 
-    names = [_RAW_NAMES.get(tensor.name, tensor.name.removesuffix("_xf")) for tensor in model.inputs]
-    return Reference(names, encode, head)
+    return Reference([_RAW_NAMES.get(name, name.removesuffix("_xf")) for name in names], encode, head)

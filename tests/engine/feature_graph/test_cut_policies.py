@@ -29,12 +29,6 @@ def test_a_masked_mean_is_cut_behind_the_mask_where_the_path_is_singular():
     assert result.converged.all()
 
 
-def test_a_masked_mean_is_cut_in_front_of_the_mask_where_it_can_be():
-    exported = export("masked_mean_smooth")
-    model = FeatureModel.load(exported.path, sample=exported.examples[:16], input_baseline=exported.input_baseline)
-    assert model.cut_policies["scores"] == "feature"
-
-
 def test_a_pinned_policy_that_does_not_converge_is_refused_and_named():
     exported = export("masked_mean_smooth")
     empty = without(exported.input_baseline, "scores")

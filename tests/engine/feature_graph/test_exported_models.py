@@ -1,5 +1,3 @@
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,17 +26,25 @@ def baseline_of(exported):
     return row.SerializeToString(deterministic=True)
 
 
-@functools.cache
-def load(name):
-    """(export, model, all rows encoded, input baseline encoded)."""
-    exported = export(name)
-    baseline = baseline_of(exported)
-    model = FeatureModel.load(exported.path, sample=exported.examples[:16], input_baseline=baseline)
-    return exported, model, model.encode(exported.examples), model.encode([baseline])
+@pytest.fixture(scope="module")
+def load():
+    """name -> (export, model, all rows encoded, input baseline encoded); each model is loaded once."""
+    loaded = {}
+
+    def by_name(name):
+        if name not in loaded:
+            exported = export(name)
+            baseline = baseline_of(exported)
+            model = FeatureModel.load(exported.path, sample=exported.examples[:16], input_baseline=baseline)
+            loaded[name] = exported, model, model.encode(exported.examples), model.encode([baseline])
+        return loaded[name]
+
+    yield by_name
+    loaded.clear()  # before the interpreter ends: TensorFlow's destructors complain then
 
 
 @pytest.mark.parametrize("name", [*SMOOTH_MODELS, *RELU_MODELS, *WHEEL_MODELS])
-def test_attributions_agree_with_the_tape_on_the_bare_model(name):
+def test_attributions_agree_with_the_tape_on_the_bare_model(name, load):
     exported, model, all_rows, baseline = load(name)
     keras_side = reference(exported)
     examples, rows = exported.examples[:_COMPARED_ROWS], all_rows.take(np.arange(_COMPARED_ROWS))
@@ -60,20 +66,20 @@ def test_attributions_agree_with_the_tape_on_the_bare_model(name):
 
 
 @pytest.mark.parametrize("name", [*SMOOTH_MODELS, "taxi"])
-def test_every_row_of_a_smooth_network_converges(name):
+def test_every_row_of_a_smooth_network_converges(name, load):
     _, model, rows, baseline = load(name)
     assert integrated_gradients(model, rows, baseline, 0).converged.all()
 
 
 @pytest.mark.parametrize("name", _RELU)
-def test_the_repair_leaves_at_most_half_a_percent_of_a_relu_network(name):
+def test_the_repair_leaves_at_most_half_a_percent_of_a_relu_network(name, load):
     _, model, rows, baseline = load(name)
     repaired = integrated_gradients(model, rows, baseline, 0)
     assert np.mean(~repaired.converged) <= 0.005
     assert repaired.num_steps.max() > 50 or repaired.converged.all()
 
 
-def test_the_taxi_example_is_attributed_to_its_raw_features():
+def test_the_taxi_example_is_attributed_to_its_raw_features(load):
     _, model, _, _ = load("taxi")
     assert set(model.features) == _TAXI_FEATURES
     assert set(model.unused_features) >= {"trip_start_timestamp", "pickup_census_tract", "dropoff_census_tract"}
@@ -82,7 +88,7 @@ def test_the_taxi_example_is_attributed_to_its_raw_features():
     assert set(model.cut_policies.values()) == {"feature"}
 
 
-def test_the_penguin_example_has_logits_without_a_link():
+def test_the_penguin_example_has_logits_without_a_link(load):
     _, model, _, _ = load("penguin")
     assert model.features == ("body_mass_g", "culmen_depth_mm", "culmen_length_mm", "flipper_length_mm")
     assert (model.link, model.unit, model.num_targets) == ("raw", "output", 3)
@@ -97,7 +103,7 @@ def test_predictions_are_the_signatures(name):
     np.testing.assert_allclose(model.predict(model.encode(exported.examples)), expected, atol=1e-6)
 
 
-def test_a_feature_that_equals_the_baseline_is_attributed_nothing():
+def test_a_feature_that_equals_the_baseline_is_attributed_nothing(load):
     exported, model, _, _ = load("vocabulary_smooth")
     row = tf.train.Example.FromString(exported.examples[0])
     baseline = tf.train.Example.FromString(baseline_of(exported))

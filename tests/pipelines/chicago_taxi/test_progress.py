@@ -71,7 +71,7 @@ def test_output_of_children_and_of_c_code_goes_to_the_log(tmp_path, capfd):
         subprocess.run([sys.executable, "-c", "print('from a child')"], check=True)
         os.write(2, b"from C\n")
         console.print("for the user")
-    print("afterwards")
+    os.write(1, b"afterwards\n")
     assert capfd.readouterr().out == "for the user\nafterwards\n"
     assert sorted(log.read_text().splitlines()) == ["from C", "from a child"]
 
@@ -79,5 +79,5 @@ def test_output_of_children_and_of_c_code_goes_to_the_log(tmp_path, capfd):
 def test_the_terminal_is_back_after_an_error(tmp_path, capfd):
     with pytest.raises(RuntimeError, match="broke"), progress.terminal_beside_log(str(tmp_path / "log.txt")):
         raise RuntimeError("broke")
-    print("afterwards")
+    os.write(1, b"afterwards\n")
     assert capfd.readouterr().out == "afterwards\n"

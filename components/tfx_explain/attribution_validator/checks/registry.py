@@ -24,5 +24,5 @@ Check = Callable[[Evidence, ValidationConfig], list[Result]]
 ABSOLUTE: dict[str, Check] = {m.CHECK: m.check for m in (evidence_floor, completeness, max_share)}
 WITH_REFERENCE: dict[str, Check] = {
     m.CHECK: m.check
-    for m in (share_change, profile_change, direction_flip, total_scale, vanished, new_features, removed_features)
+    for m in (new_features, removed_features, share_change, profile_change, direction_flip, total_scale, vanished)
 }

@@ -25,6 +25,7 @@ _BROKEN_FILES = (
     tf.errors.NotFoundError,
     tf.errors.OutOfRangeError,
 )
+_WHERE = ("Graph execution error", "Detected at node", "<stack traces", "File ", "Node:", "[[")
 _BROKEN_TABLES = (tf.errors.NotFoundError, tf.errors.FailedPreconditionError, tf.errors.DataLossError)
 
 
@@ -64,7 +65,7 @@ def load_signature(path: str, name: str) -> LoadedSignature:
         model = tf.saved_model.load(path)
     except _BROKEN_FILES as error:
         raise SavedModelError(
-            f"the SavedModel {path!r} cannot be read: a file is missing or truncated ({_first_line(error)}). "
+            f"the SavedModel {path!r} cannot be read: a file is missing or truncated ({_reason(error)}). "
             "Export or copy it again."
         ) from error
     if name not in model.signatures:
@@ -96,10 +97,10 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndar
     except _BROKEN_TABLES as error:
         raise SavedModelError(
             f"the SavedModel {loaded.path!r} loads but does not run: a vocabulary or another asset file is missing or "
-            f"unreadable ({_first_line(error)}). Export or copy it again."
+            f"unreadable ({_reason(error)}). Export or copy it again."
         ) from error
     except tf.errors.InvalidArgumentError as error:
-        raise ExampleError(f"the model refuses the sample of {len(sample)} rows: {_first_line(error)}") from error
+        raise ExampleError(f"the model refuses the sample of {len(sample)} rows: {_reason(error)}") from error
     _check_repeatable(outputs, loaded.outputs(sample))
     for index in range(min(len(sample), _ROWS_CHECKED_ALONE)):
         try:
@@ -107,7 +108,7 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndar
         except tf.errors.OpError as error:
             raise BatchDependentError(
                 f"the model must take batches of any size; it takes {len(sample)} rows but not 1 "
-                f"({_first_line(error)}). Export the signature with an open batch dimension, without stateful layers."
+                f"({_reason(error)}). Export the signature with an open batch dimension, without stateful layers."
             ) from error
         _check_independent(outputs, alone, index)
     return outputs
@@ -138,7 +139,8 @@ def _check_independent(together: dict[str, np.ndarray], alone: dict[str, np.ndar
             )
 
 
-def _first_line(error: BaseException) -> str:
-    text = getattr(error, "message", None) or str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith("Graph execution error")), type(error).__name__)[:300]
+def _reason(error: BaseException) -> str:
+    """The line of a TensorFlow error that says what is wrong; the others say where in the graph."""
+    lines = [line.strip() for line in (getattr(error, "message", None) or str(error)).splitlines()]
+    telling = (line for line in lines if line and not line.startswith(_WHERE))
+    return next(telling, type(error).__name__)[:300]

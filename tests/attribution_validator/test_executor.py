@@ -1,0 +1,512 @@
+"""The gate's truth table, on files on disk, through `Do`."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tfx.types import standard_artifacts
+
+from tests.fixtures.artifacts import pins_of, write_attributions, write_model
+from tests.fixtures.synthetic import HONEST, Additive
+from tfx_explain.artifacts.manifest import read_manifest
+from tfx_explain.artifacts.types import AttributionAnomalies, AttributionReference, ModelAttributions
+from tfx_explain.attribution_reference.store import read_reference
+from tfx_explain.attribution_validator import anomalies as anomalies_module
+from tfx_explain.attribution_validator.executor import Executor
+from tfx_explain.config import ValidationConfig
+
+pytestmark = pytest.mark.tf
+
+FIRST_RUN = {"absolute_checks_decide": {"until": "2999-12-31"}}
+
+
+@dataclasses.dataclass
+class Case:
+    """One run of the gate: everything right, until a test breaks something."""
+
+    root: Path
+    model: Additive = dataclasses.field(default_factory=lambda: Additive(HONEST, seed=1))
+    config: dict = dataclasses.field(default_factory=dict)
+    reference_uri: str | None = None
+    model_id: int = 7
+    serial: int = 0
+
+    def __post_init__(self):
+        self.root.mkdir(parents=True, exist_ok=True)
+        content = json.dumps([self.model.weights, self.model.seed])
+        self.model_uri = write_model(self.root / "model", content)
+        self.attributions_uri = write_attributions(self.root / "attributions", self.model, self.model_uri)
+        self.blessing = self.evaluator_blessing()
+
+    def evaluator_blessing(self, blessed: int = 1) -> standard_artifacts.ModelBlessing:
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.uri = str(self.root / "evaluator")
+        blessing.set_int_custom_property("blessed", blessed)
+        blessing.set_string_custom_property("current_model", self.model_uri)
+        blessing.set_int_custom_property("current_model_id", self.model_id)
+        blessing.set_string_custom_property("baseline_model", "/somewhere")
+        blessing.set_int_custom_property("baseline_model_id", 3)
+        return blessing
+
+    def run(self):
+        """(blessed, blocking sentences, new reference's URI or None)."""
+        self.serial += 1
+        inputs = {"attributions": [ModelAttributions()], "model": [standard_artifacts.Model()]}
+        inputs["attributions"][0].uri = self.attributions_uri
+        inputs["model"][0].uri, inputs["model"][0].id = self.model_uri, self.model_id
+        inputs["model_blessing"] = [self.blessing]
+        if self.reference_uri is not None:
+            inputs["reference"] = [AttributionReference()]
+            inputs["reference"][0].uri = self.reference_uri
+        outputs = {
+            "blessing": [standard_artifacts.ModelBlessing()],
+            "anomalies": [AttributionAnomalies()],
+            "new_reference": [AttributionReference()],
+        }
+        for name, artifacts in outputs.items():
+            artifacts[0].uri = str(self.root / f"{name}-{self.serial}")
+            Path(artifacts[0].uri).mkdir(parents=True)
+        self.out = outputs
+        config = ValidationConfig.make(self.config)
+        Executor().Do(inputs, outputs, {"validation_config": config.to_json(), "engine_version": "test"})
+        blessing, anomalies = outputs["blessing"][0], outputs["anomalies"][0]
+        data = json.loads(read_manifest(anomalies.uri, "AttributionAnomalies").read("anomalies.json"))
+        blessed = blessing.get_int_custom_property("blessed")
+        # What Pusher reads, what a person reads and what a file says must be one.
+        assert data["blessed"] == bool(blessed) == bool(anomalies.get_int_custom_property("blessed"))
+        assert [p.name for p in Path(blessing.uri).iterdir()] == ["BLESSED" if blessed else "NOT_BLESSED"]
+        assert bool(data["blocking"]) == (not blessed)
+        self.results = data["results"]
+        return blessed, data["blocking"], outputs["new_reference"][0].uri if outputs["new_reference"] else None
+
+
+@pytest.fixture(scope="module")
+def passed(tmp_path_factory):
+    """A reference that a first, honest model made."""
+    case = Case(tmp_path_factory.mktemp("first"), config={"without_reference": FIRST_RUN})
+    blessed, blocking, reference = case.run()
+    assert (blessed, blocking) == (1, [])
+    return reference
+
+
+@pytest.fixture
+def case(tmp_path, passed):
+    """An honest retrain with a reference: it passes unless something is broken."""
+    return Case(tmp_path, Additive(HONEST | {"a": 1.05}, seed=2), reference_uri=passed)
+
+
+def refused(case, *parts):
+    """The gate refuses, with a sentence that holds the parts; the reference does not change."""
+    blessed, blocking, reference = case.run()
+    assert blessed == 0
+    assert any(all(p in s for p in parts) for s in blocking), blocking
+    assert reference is None
+    return blocking
+
+
+def test_an_honest_retrain_passes_and_becomes_the_reference(case, passed):
+    blessed, blocking, reference = case.run()
+    assert (blessed, blocking) == (1, [])
+    history = read_reference(reference)
+    assert len(history.models) == 2
+    assert history.models[-1].model_uri == case.model_uri
+    assert history.models[0].fingerprint == read_reference(passed).models[0].fingerprint
+    blessing = case.out["blessing"][0]
+    assert blessing.get_string_custom_property("current_model") == case.model_uri
+    assert blessing.get_int_custom_property("current_model_id") == case.model_id
+    assert blessing.get_string_custom_property("baseline_model") == "/somewhere"
+    assert blessing.get_int_custom_property("baseline_model_id") == 3
+
+
+def test_a_model_in_the_reference_passes_again_and_changes_nothing(case):
+    *_, reference = case.run()
+    case.reference_uri = reference
+    assert case.run() == (1, [], None)
+
+
+def test_a_model_in_the_reference_that_is_refused_later_leaves_it(case):
+    *_, reference = case.run()
+    case.reference_uri, case.config = reference, {"checks": {"share_change": {"threshold": 0.0}}}
+    blessed, _, changed = case.run()
+    assert blessed == 0
+    assert [m.model_uri for m in read_reference(changed).models] == [read_reference(reference).models[0].model_uri]
+
+
+def test_a_refused_stranger_does_not_touch_the_reference(case, passed):
+    case.blessing = case.evaluator_blessing(blessed=0)
+    refused(case, "Evaluator did not bless")
+
+
+# What is wrong with the inputs.
+
+
+def test_without_a_reference_the_policy_decides(tmp_path):
+    case = Case(tmp_path)
+    refused(case, "No model has passed this gate yet", "without_reference")
+    case.config = {"without_reference": {"absolute_checks_decide": {"until": "2020-01-01"}}}
+    refused(case, "ended on 2020-01-01")
+    case.config = {"without_reference": FIRST_RUN}
+    assert case.run()[0] == 1
+
+
+def test_an_empty_reference_counts_as_none(case):
+    *_, reference = case.run()
+    history = read_reference(reference)
+    from tfx_explain.attribution_reference.store import write_reference
+
+    empty = str(case.root / "emptied")
+    write_reference(empty, dataclasses.replace(history, models=()))
+    case.reference_uri = empty
+    refused(case, "No model has passed this gate yet")
+
+
+@pytest.mark.parametrize("key", ["current_model", "current_model_id"])
+def test_a_blessing_without_a_verdict(case, key):
+    blessing = standard_artifacts.ModelBlessing()
+    full = case.evaluator_blessing()
+    blessing.uri = full.uri
+    for name in {"current_model", "current_model_id", "blessed"} - {key}:
+        value = full.get_custom_property(name)
+        (blessing.set_string_custom_property if isinstance(value, str) else blessing.set_int_custom_property)(name, value)
+    case.blessing = blessing
+    refused(case, "names no model", "threshold")
+
+
+def test_a_blessing_whose_blessed_is_unset(case):
+    case.blessing = standard_artifacts.ModelBlessing()
+    case.blessing.uri = str(case.root)
+    case.blessing.set_string_custom_property("current_model", case.model_uri)
+    case.blessing.set_int_custom_property("current_model_id", case.model_id)
+    refused(case, "Evaluator did not bless")
+
+
+def test_a_blessing_for_another_model(case):
+    case.blessing.set_string_custom_property("current_model", "/another")
+    refused(case, "is for the model /another")
+
+
+def test_a_blessing_for_another_id(case):
+    case.blessing.set_int_custom_property("current_model_id", 8)
+    refused(case, "is for the model", "id 8")
+
+
+def test_an_id_that_came_back_as_a_double(case):
+    del case.blessing._artifact.custom_properties["current_model_id"]
+    case.blessing.set_float_custom_property("current_model_id", 7.0)
+    assert case.run()[0] == 1
+
+
+def test_an_id_that_is_a_resource_name(case):
+    """Kubeflow: Evaluator writes the model's name, and TFX makes the artifact's id of it."""
+    name = "projects/1/locations/x/metadataStores/default/artifacts/42"
+    del case.blessing._artifact.custom_properties["current_model_id"]
+    case.blessing.set_string_custom_property("current_model_id", name)
+    refused(case, "is for the model")
+    from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_entrypoint_utils as kubeflow
+
+    case.model_id = kubeflow._get_hashed_id(name, {})
+    assert case.run()[0] == 1
+    assert case.out["blessing"][0].get_string_custom_property("current_model_id") == name
+
+
+def test_attributions_of_another_model(case, tmp_path):
+    other = Case(tmp_path / "other", Additive(HONEST, seed=9))
+    case.attributions_uri = other.attributions_uri
+    refused(case, "made from other model files")
+
+
+def test_a_model_rewritten_after_it_was_explained(case):
+    Path(case.model_uri, "Format-Serving", "saved_model.pb").write_text("another network")
+    refused(case, "made from other model files", "rewritten")
+
+
+def test_a_missing_model(case):
+    shutil.rmtree(case.model_uri)
+    refused(case, "there is no model")
+
+
+def test_a_reference_of_another_gate(case):
+    case.config = {"gate_id": "fraud"}
+    refused(case, "belongs to gate 'default'", "'fraud'")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("unit", "probability"), ("output", "other"), ("target", "2"), ("method", "saliency"), ("splits", ["train"])],
+)
+def test_attributions_made_otherwise(case, setting, value):
+    shutil.rmtree(case.attributions_uri)
+    pins = pins_of(tuple(HONEST), **{setting: value})
+    write_attributions(Path(case.attributions_uri), case.model, case.model_uri, pins=pins)
+    refused(case, "cannot be compared", setting)
+
+
+@pytest.mark.parametrize("pinned", ["input_baseline", "cut_policies", "bins"])
+def test_attributions_with_another_pin(case, pinned):
+    pins = pins_of(tuple(HONEST))
+    other = {
+        "input_baseline": {**pins.input_baseline, "c": ("f", (1.0,))},
+        "cut_policies": {**pins.cut_policies, "c": "latest"},
+        "bins": {**pins.bins, "c": dataclasses.replace(pins.bins["c"], edges=tuple(e + 1 for e in pins.bins["c"].edges))},
+    }[pinned]
+    shutil.rmtree(case.attributions_uri)
+    write_attributions(
+        Path(case.attributions_uri), case.model, case.model_uri, pins=dataclasses.replace(pins, **{pinned: other})
+    )
+    refused(case, "cannot be compared", "'c'")
+
+
+ATTRIBUTION_FILES = ("summary.json", "bucket_statistics.parquet", "prediction_statistics.parquet", "pins.json", "report.html")
+
+
+@pytest.mark.parametrize("name", ATTRIBUTION_FILES)
+@pytest.mark.parametrize("fault", ["missing", "truncated", "changed"])
+def test_damaged_attributions(case, name, fault):
+    damage(Path(case.attributions_uri) / name, fault)
+    refused(case, "lacks files" if fault == "missing" else "changed or cut short", name)
+
+
+@pytest.mark.parametrize("name", ["reference.json", "pins.json", "pinned_rows.parquet"])
+@pytest.mark.parametrize("fault", ["missing", "truncated", "changed"])
+def test_a_damaged_reference(case, name, fault, tmp_path, passed):
+    case.reference_uri = str(shutil.copytree(passed, tmp_path / "reference"))
+    damage(Path(case.reference_uri) / name, fault)
+    refused(case, "lacks files" if fault == "missing" else "changed or cut short", name)
+
+
+def damage(path: Path, fault: str) -> None:
+    data = path.read_bytes()
+    if fault == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] if fault == "truncated" else bytes([data[0] ^ 1]) + data[1:])
+
+
+def test_an_extra_file(case):
+    (Path(case.attributions_uri) / "attributions-copy.parquet").write_bytes(b"")
+    refused(case, "does not list", "attributions-copy.parquet")
+
+
+def test_unfinished_attributions(case):
+    (Path(case.attributions_uri) / "manifest.json").unlink()
+    refused(case, "never finished")
+
+
+def test_a_newer_format(case):
+    path = Path(case.attributions_uri) / "manifest.json"
+    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
+    refused(case, "format 2", "upgrade")
+
+
+def test_a_manifest_that_is_no_json(case):
+    (Path(case.attributions_uri) / "manifest.json").write_text("{")
+    refused(case, "manifest.json", "damaged")
+
+
+def test_swapped_inputs(case, passed):
+    case.attributions_uri, case.reference_uri = passed, case.attributions_uri
+    refused(case, "holds AttributionReference, where ModelAttributions is wanted")
+
+
+def rewrite(case, name, change):
+    """Writes another file content with a manifest that fits: what a bug upstream would leave."""
+    import hashlib
+
+    path, manifest = Path(case.attributions_uri) / name, Path(case.attributions_uri) / "manifest.json"
+    path.write_bytes(change(path.read_bytes()))
+    data = json.loads(manifest.read_text())
+    for entry in data["files"]:
+        if entry["path"] == name:
+            entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "part"),
+    [
+        ("sum_absolute", np.nan, "finite"),
+        ("sum_absolute", np.inf, "finite"),
+        ("sum_absolute", -1.0, "negative"),
+        ("sum", np.nan, "finite"),
+        ("sum_row_share", np.nan, "finite"),
+    ],
+)
+def test_statistics_that_are_not_numbers(case, column, value, part):
+    def change(data):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from tfx_explain.artifacts.statistics import to_parquet
+
+        table = pq.read_table(pa.BufferReader(data))
+        values = table[column].to_numpy().copy()
+        values[5] = value
+        return to_parquet(table.set_column(table.column_names.index(column), column, pa.array(values)))
+
+    rewrite(case, "bucket_statistics.parquet", change)
+    refused(case, column, part)
+
+
+def test_statistics_without_a_bucket(case):
+    def change(data):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from tfx_explain.artifacts.statistics import to_parquet
+
+        return to_parquet(pq.read_table(pa.BufferReader(data)).slice(0, 63 * len(HONEST)))
+
+    rewrite(case, "bucket_statistics.parquet", change)
+    refused(case, "every bucket and feature once")
+
+
+def test_a_model_that_was_not_explained(case):
+    rewrite(
+        case,
+        "summary.json",
+        lambda data: json.dumps(json.loads(data) | {"status": "not_explained", "reason": "no gradient"}).encode(),
+    )
+    refused(case, "not explained: no gradient")
+
+
+def test_a_summary_without_its_facts(case):
+    rewrite(case, "summary.json", lambda data: b'{"status": "explained"}')
+    refused(case, "damaged")
+
+
+# What is wrong with the model.
+
+
+def judged(tmp_path, passed, model, **config):
+    return Case(tmp_path / "candidate", model, config=config, reference_uri=passed)
+
+
+def test_a_new_feature_that_leads_needs_approval(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"leak": 1.0}, seed=3))
+    refused(case, "'leak' is new", "approved_features")
+    assert {r["verdict"] for r in case.results if r["check"] == "new_features"} == {"NEEDS_APPROVAL"}
+    case.config = {"approved_features": [{"name": "leak", "reason": "ticket 12", "until": "2020-01-01"}]}
+    refused(case, "approval ended on 2020-01-01")
+    case.config = {"approved_features": [{"name": "leak", "reason": "ticket 12", "until": "2999-01-01"}]}
+    blessed, _, reference = case.run()
+    assert blessed == 1
+    assert "leak" in read_reference(reference).pins.cut_policies
+
+
+def test_a_removed_feature_needs_approval(tmp_path, passed):
+    less = {f: w for f, w in HONEST.items() if f != "f"}
+    case = judged(tmp_path, passed, Additive(less, seed=3))
+    refused(case, "'f' has no path to the output any more")
+    case.config = {"approved_features": [{"name": "f", "reason": "ticket 13", "until": "2999-01-01"}]}
+    assert case.run()[0] == 1
+
+
+def test_a_dominant_feature_is_capped(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"a": 6.0}, seed=3))
+    case.config = {"checks": {"max_share": {"with_reference": "block"}}}
+    refused(case, "'a' carries", "dominant_features")
+    first = Case(tmp_path / "alone", case.model, config={"without_reference": FIRST_RUN})
+    refused(first, "'a' carries")
+    first.config["dominant_features"] = {"a": {"max_share": 0.8, "reason": "by nature"}}
+    assert first.run()[0] == 1
+
+
+def test_a_share_that_moved(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(HONEST | {"b": -3.0}, seed=3)), "'b' carries", "allowed is 0.18")
+
+
+def test_a_flipped_feature(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(HONEST | {"a": -1.0}, seed=3)), "'a' pushes predictions the other way")
+
+
+def test_a_tenfold_model(tmp_path, passed):
+    tenfold = {f: 10 * w for f, w in HONEST.items()}
+    refused(judged(tmp_path, passed, Additive(tenfold, seed=3)), "The total attribution is 1", "times that of")
+
+
+def test_a_feature_that_died(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(HONEST | {"f": 0.0}, seed=3)), "'f' carried", "unplugged")
+
+
+def test_moved_inputs_are_said(tmp_path, passed):
+    model = Additive(HONEST, seed=3, shift={"b": 4.0})
+    refused(judged(tmp_path, passed, model), "'b' carries", "look at the data first")
+
+
+def test_a_dead_model(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(dict.fromkeys(HONEST, 0.0), seed=3)), "could not be measured")
+
+
+def test_too_few_rows(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(HONEST, rows=999, seed=3)), "Only 999 effective rows")
+
+
+def test_too_many_failed_rows(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(HONEST, failed=5, seed=3)), "could not be explained")
+    assert judged(tmp_path / "few", passed, Additive(HONEST, failed=4, seed=3)).run()[0] == 1
+
+
+def test_unconverged_rows(tmp_path, passed):
+    refused(judged(tmp_path, passed, Additive(HONEST, unconverged=0.05, seed=3)), "did not converge")
+    assert judged(tmp_path / "few", passed, Additive(HONEST, unconverged=0.002, seed=3)).run()[0] == 1
+
+
+@pytest.mark.parametrize(("options", "part"), [({"num_steps": 49}, "49 steps"), ({"uncovered": ("g",)}, "'g' reaches")])
+def test_too_thin_evidence(case, options, part):
+    shutil.rmtree(case.attributions_uri)
+    write_attributions(Path(case.attributions_uri), case.model, case.model_uri, **options)
+    refused(case, part)
+
+
+def test_an_interval_that_straddles_the_threshold_is_no_pass(case, passed):
+    case.run()
+    share = next(r["value"] for r in case.results if r["check"] == "max_share")
+    case.config = {"checks": {"max_share": {"threshold": share, "with_reference": "block"}}}
+    case.reference_uri = str(passed)
+    refused(case, "straddles the threshold")
+    assert {r["verdict"] for r in case.results if r["check"] == "max_share"} == {"INCONCLUSIVE"}
+
+
+def test_a_warning_does_not_block(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"b": -3.0}, seed=3))
+    case.config = {
+        "checks": {name: {"threshold": 0.18, "severity": "warn"} for name in ("share_change", "profile_change", "total_scale")}
+    }
+    assert case.run()[0] == 1
+    assert any(r["check"] == "share_change" and r["verdict"] == "FAIL" for r in case.results)
+
+
+def test_a_check_switched_off_says_nothing(case):
+    case.config = {"checks": {"share_change": {"threshold": 0.18, "severity": "off"}}}
+    case.run()
+    assert all(r["check"] != "share_change" for r in case.results)
+
+
+def test_faults_of_reading_raise(case, monkeypatch):
+    """A storage that cannot be read is no verdict: nothing may be cached from it."""
+    from tfx_explain.artifacts import manifest
+
+    def broken(*_):
+        raise PermissionError("no access")
+
+    monkeypatch.setattr(manifest.fileio, "open", broken)
+    with pytest.raises(PermissionError):
+        case.run()
+
+
+def test_a_thousand_honest_cases_pass(tmp_path, passed, monkeypatch):
+    """Varied data, scale and feature order: refusing everything is not safe, it is useless."""
+    monkeypatch.setattr(anomalies_module, "render_anomalies", lambda *_: "")
+    rng = np.random.default_rng(0)
+    blessed = 0
+    for i in range(1000):
+        order = rng.permutation(list(HONEST))
+        weights = {str(f): HONEST[str(f)] * rng.uniform(0.9, 1.1) for f in order}
+        case = Case(tmp_path / str(i), Additive(weights, rows=int(rng.integers(1500, 4000)), seed=100 + i))
+        case.reference_uri = passed
+        blessed += case.run()[0]
+        shutil.rmtree(case.root)
+    assert blessed == 1000

@@ -1,0 +1,66 @@
+import pytest
+
+from tfx_explain.config import ConfigError, ExplainConfig, ValidationConfig
+
+
+def test_equal_settings_are_equal_text():
+    one = ExplainConfig.make({"max_examples": 10_000, "cut_policies": {"b": "latest", "a": "feature"}})
+    other = ExplainConfig.make({"cut_policies": {"a": "feature", "b": "latest"}})
+    assert one.to_json() == other.to_json()
+    assert ExplainConfig.from_json(one.to_json()) == one
+
+
+def test_a_file_is_read_and_inlined(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("without_reference: {absolute_checks_decide: {until: 2027-01-31}}\n")
+    config = ValidationConfig.load(str(path))
+    path.unlink()
+    assert ValidationConfig.from_json(config.to_json()) == config
+    assert str(config.without_reference.absolute_checks_decide.until) == "2027-01-31"
+
+
+def test_an_empty_file_is_every_default(tmp_path):
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert ExplainConfig.load(tmp_path / "empty.yaml") == ExplainConfig()
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ({"max_exmaples": 3}, ["max_exmaples", "not permitted", "3"]),
+        ({"max_examples": 0}, ["max_examples", "greater than or equal to 1", "0"]),
+        ({"splits": []}, ["splits", "at least 1"]),
+        ({"splits": ["eval", "eval"]}, ["splits", "distinct"]),
+        ({"integrated_gradients": {"repair_steps": [50]}}, ["integrated_gradients.repair_steps", "rise"]),
+        ({"unit": "percent"}, ["unit", "logit", "percent"]),
+    ],
+)
+def test_an_error_names_field_rule_and_value(data, parts):
+    with pytest.raises(ConfigError) as error:
+        ExplainConfig.make(data)
+    assert all(part in str(error.value) for part in parts), error.value
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), -0.1])
+def test_a_threshold_is_a_number(threshold):
+    """A NaN threshold would compare as passed or failed by accident."""
+    with pytest.raises(ConfigError, match=r"checks\.share_change\.threshold"):
+        ValidationConfig.make({"checks": {"share_change": {"threshold": threshold}}})
+
+
+def test_an_approval_needs_a_reason_and_an_end():
+    with pytest.raises(ConfigError, match="reason"):
+        ValidationConfig.make({"approved_features": [{"name": "x", "until": "2027-01-01"}]})
+    with pytest.raises(ConfigError, match="until"):
+        ValidationConfig.make({"approved_features": [{"name": "x", "reason": "because"}]})
+
+
+def test_missing_and_broken_files(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        ExplainConfig.load(tmp_path / "absent.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        ExplainConfig.load(tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="mapping of settings"):
+        ExplainConfig.load(tmp_path / "list.yaml")
