@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfx_explain.engine.aggregates.buckets import (
@@ -87,14 +88,13 @@ def read_statistics(features_file: bytes, predictions_file: bytes) -> BucketStat
     if list(zip(table["bucket"].to_pylist(), names, strict=True)) != expected or len(set(features)) != len(features):
         raise StatisticsFormatError(f"{BUCKETS_FILE} must hold every bucket and feature once, in order")
     count = len(features)
-    bin_lists = {n: table[n].to_pylist() for n in BIN_SUMS}
-    sizes = tuple(len(v) for v in bin_lists["bin_rows"][:count])
-    for name, lists in bin_lists.items():
-        if any(len(v) != sizes[i % count] for i, v in enumerate(lists)):
+    sizes = tuple(int(n) for n in _lengths(table["bin_rows"])[:count])
+    for name in BIN_SUMS:
+        if (_lengths(table[name]) != np.tile(np.array(sizes, np.int64), NUM_BUCKETS)).any():
             raise StatisticsFormatError(f"column {name!r} must have the same bins in every bucket")
-    if any(len(v) != HISTOGRAM_SIZE for v in table["histogram"].to_pylist()):
+    if (_lengths(table["histogram"]) != HISTOGRAM_SIZE).any():
         raise StatisticsFormatError(f"histograms must have {HISTOGRAM_SIZE} bins")
-    if any(len(v) != SCORE_SIZE for n in SCORES for v in model[n].to_pylist()):
+    if any((_lengths(model[n]) != SCORE_SIZE).any() for n in SCORES):
         raise StatisticsFormatError(f"score histograms must have {SCORE_SIZE} bins")
     out = BucketStatistics(
         features,
@@ -115,6 +115,11 @@ def read_statistics(features_file: bytes, predictions_file: bytes) -> BucketStat
     if (out.sums["sum_absolute"] < 0).any():
         raise StatisticsFormatError("column 'sum_absolute' must not be negative")
     return out
+
+
+def _lengths(column: pa.ChunkedArray) -> np.ndarray:
+    """Length of each row's list; -1 for null."""
+    return pc.fill_null(pc.list_value_length(column), -1).to_numpy().astype(np.int64)
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

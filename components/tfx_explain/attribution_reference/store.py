@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,7 +43,7 @@ class PassedModel:
     model_id: str
     files: Mapping[str, bytes]
 
-    @property
+    @functools.cached_property
     def summary(self) -> dict[str, Any]:
         """summary.json of its attributions."""
         return json.loads(self.files[SUMMARY_FILE])
@@ -53,6 +54,7 @@ class PassedModel:
         summary = self.summary
         return (*(f["name"] for f in summary["features"]), *summary["uncovered_features"])
 
+    @functools.cached_property
     def statistics(self) -> BucketStatistics:
         """Its bucket statistics.
 
@@ -154,7 +156,7 @@ def read_reference(uri: str) -> Reference:
         pins = Pins.from_json(manifest.read(PINS_FILE).decode())
         reference = Reference(str(data["gate_id"]), pins, manifest.read(PINNED_ROWS_FILE), models)
         for model in models:
-            model.statistics()
+            _ = model.statistics, model.used_features  # read now, so that what is damaged is told by name
     except (KeyError, TypeError, UnicodeDecodeError, StatisticsFormatError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{KIND} at {uri} is damaged: {error!r}") from error
     return reference

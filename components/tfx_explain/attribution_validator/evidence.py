@@ -166,7 +166,7 @@ def changed_reference(
 
 def _incomparable(candidate: Candidate, reference: Reference, newest: PassedModel | None) -> list[Result]:
     """A refusal that names what differs, where the candidate was explained otherwise than the reference."""
-    theirs = set(newest.statistics().features) if newest else set()
+    theirs = set(newest.statistics.features) if newest else set()
     common = [f for f in candidate.statistics.features if f in theirs]
     differences = candidate.pins.differences(reference.pins, common)
     if not differences:
@@ -186,6 +186,6 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
     return ModelEvidence(
         name=f"the last model that passed ({model.fingerprint[:12]})",
         fingerprint=model.fingerprint,
-        statistics=model.statistics(),
+        statistics=model.statistics,
         uncovered_features=tuple(summary["uncovered_features"]),
     )

@@ -20,6 +20,8 @@ from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.feature_graph import FeatureModel, FeatureModelError
+from tfx_explain.engine.feature_graph.errors import ExampleError
+from tfx_explain.engine.feature_graph.loading import load_signature
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.examples import write_example
@@ -255,7 +257,7 @@ class ModelExplainer:
     def _parses(self, rows: list[bytes]) -> bool:
         try:
             self.model.encode(rows)
-        except tf.errors.InvalidArgumentError:
+        except ExampleError:
             return False
         return True
 
@@ -374,13 +376,39 @@ def digest(text: str) -> str:
 
 
 def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:
+    """Loads the model; it is split and verified on the rows of the sample that it can run."""
     logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
+    usable = _usable(spec, sample)
+    if not usable:
+        raise ExampleError(
+            f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, or "
+            "lack features that its parser asks for"
+        )
     return FeatureModel.load(
         spec.model_path,
-        sample=list(sample),
+        sample=usable,
         signature=spec.config.signature,
         output=spec.config.output,
         unit=spec.config.unit,
         input_baseline=baseline,
         cut_policies=policies,
     )
+
+
+def _usable(spec: JobSpec, sample: Sequence[bytes]) -> list[bytes]:
+    columns = decode(sample)
+    good = columns.readable.copy()
+    for (_, kind), column in columns.columns.items():
+        if kind == "f":
+            good[np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)]] = False
+    rows = [raw for raw, ok in zip(sample, good, strict=True) if ok]
+    loaded = load_signature(spec.model_path, spec.config.signature)
+
+    def runs(part: list[bytes]) -> bool:
+        try:
+            loaded.outputs(np.array(part, object))
+        except tf.errors.InvalidArgumentError:
+            return False
+        return True
+
+    return rows if rows and runs(rows) else [row for row in rows if runs([row])]

@@ -56,7 +56,7 @@ def explain_examples(
     patterns: Sequence[tuple[int, str]],
     spec: JobSpec,
     staging: str,
-    read_batch_size: int = 1000,
+    read_batch_size: int,
 ) -> None:
     """Adds the whole job to a pipeline; its results are files below `staging`, `job.json` among them.
 

@@ -46,6 +46,7 @@ class Request:
       statistics_baseline: raw values that StatisticsGen knows.
       categorical_ints: int features that the schema calls categorical.
       evaluation: where Evaluator's result lies.
+      read_batch_size: rows of a batch while reading; the results do not depend on it.
     """
 
     output: str
@@ -57,6 +58,7 @@ class Request:
     statistics_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
     categorical_ints: frozenset[str] = frozenset()
     evaluation: str | None = None
+    read_batch_size: int = 1000
 
 
 def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         categorical_ints=request.categorical_ints,
     )
     with make_pipeline() as pipeline:
-        explain_examples(pipeline, request.patterns, spec, stage.folder)
+        explain_examples(pipeline, request.patterns, spec, stage.folder, request.read_batch_size)
     release_models()
     job = json.loads(stage.read(JOB_FILE))
     stage.remove(JOB_FILE)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
-from tfx_explain.report.formats import ABSENT, interval, number
+from tfx_explain.report.formats import interval, number, text
 from tfx_explain.report.html import Html, joined, page, table, tag
 
 _COLORS: Final = {"PASS": "good", "FAIL": "bad", "NEEDS_APPROVAL": "bad", "INCONCLUSIVE": "bad", "NO_REFERENCE": "bad"}
@@ -23,7 +23,7 @@ def render_anomalies(
     Args:
       anomalies: what `anomalies.json` holds.
       summary: the judged model's `summary.json`; None when it could not be read.
-      passed: summaries of the models that it was compared with, newest first.
+      passed: summaries of the models that it was compared with, newest last.
 
     Returns:
       A whole HTML document without scripts or links.
@@ -56,13 +56,13 @@ def _urgency(result: Mapping[str, Any]) -> tuple[bool, int]:
 
 def _banner(anomalies: Mapping[str, Any], verdict: str) -> Html:
     sentences = anomalies["blocking"]
-    model = tag("p", "Model ", tag("code", str(anomalies["model"].get("uri"))), class_="soft")
+    model = tag("p", "Model ", tag("code", text(anomalies["model"].get("uri"))), class_="soft")
     if anomalies["blessed"]:
-        text = "Every check that blocks has passed: Pusher may push this model."
-        return tag("section", tag("h1", verdict), tag("p", text), model, class_="banner good")
-    text = "Pusher does not push this model."
+        consequence = "Every check that blocks has passed: Pusher may push this model."
+        return tag("section", tag("h1", verdict), tag("p", consequence), model, class_="banner good")
+    consequence = "Pusher does not push this model."
     reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
-    return tag("section", tag("h1", verdict), tag("p", text), reasons, model, class_="banner bad")
+    return tag("section", tag("h1", verdict), tag("p", consequence), reasons, model, class_="banner bad")
 
 
 def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
@@ -74,8 +74,8 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
             str(result["check"]),
             _badge(result),
             str(result["severity"]),
-            *([str(result.get("slice"))] if sliced else []),
-            ABSENT if result.get("feature") is None else str(result["feature"]),
+            *([text(result.get("slice"))] if sliced else []),
+            text(result.get("feature")),
             number(result.get("value")),
             interval(result.get("low"), result.get("high")),
             number(result.get("threshold")),
@@ -86,7 +86,7 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
     if sliced:
         header.insert(3, "slice")
     first = header.index("value")
-    return tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide")
+    return tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide checks")
 
 
 def _badge(result: Mapping[str, Any]) -> Html:
@@ -100,7 +100,7 @@ def _compared(anomalies: Mapping[str, Any]) -> list[Html]:
     """Which models this one was compared with."""
     references = anomalies.get("reference") or ()
     if not references:
-        return [tag("p", "There was no model to compare with: absolute checks alone were made.", class_="note")]
+        return [tag("p", "No model that passed was at hand to compare with.", class_="note")]
     names = joined(tag("li", tag("code", _reference_name(reference))) for reference in references)
     return [tag("h2", "Compared with"), tag("ul", names)]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from tfx_explain.report.chart import MAX_FEATURES, share_bars
-from tfx_explain.report.formats import ABSENT, interval, is_number, number, percent
+from tfx_explain.report.formats import ABSENT, interval, is_number, number, percent, shortened, text, visible
 from tfx_explain.report.html import Html, joined, page, table, tag
 
 _FORMAT_VERSION: Final = 1
@@ -18,7 +18,7 @@ def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str
 
     Args:
       summary: what `summary.json` holds. Shares are fractions, attributions in `summary["model"]["unit"]`.
-      passed: summaries of the models that passed the gate before, newest first.
+      passed: summaries of the models that passed the gate before, newest last.
 
     Returns:
       A whole HTML document without scripts or links.
@@ -51,14 +51,15 @@ def attribution_sections(
     """
     for earlier in passed:
         check_summary(earlier)
+    passed = _others(summary, passed)
     candidate = _by_name(summary)
     references = [_by_name(earlier) for earlier in passed]
     return [
         tag("h2", "What the model leans on"),
-        *_coverage(summary),
+        *_notes(summary),
         _bars(candidate, references, named),
         tag("h2", "Every feature"),
-        _feature_table(candidate, references, str(summary["model"].get("unit"))),
+        _feature_table(candidate, references, text(summary["model"].get("unit"))),
         tag("h2", "Predictions"),
         _predictions(summary, passed),
         facts_section(summary),
@@ -103,15 +104,15 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         ("Failed rows", f"{number(examples.get('failed_rows'))} ({percent(examples.get('failed_weight_fraction'))})"),
         *((f"Failed: {reason}", number(reasons[reason])) for reason in sorted(reasons)),
         ("Unconverged weight", _measured(unconverged, percent)),
-        ("Method", str(method.get("name"))),
+        ("Method", text(method.get("name"))),
         ("Nodes", number(method.get("num_steps"))),
         ("Nodes of repairs", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
-        ("Input baseline from", str(method.get("input_baseline_source"))),
-        ("Unit", str(model.get("unit"))),
+        ("Input baseline from", text(method.get("input_baseline_source"))),
+        ("Unit", text(model.get("unit"))),
         ("Targets", number(model.get("num_targets"))),
-        *((f"Model {key}", tag("code", str(model.get(key)))) for key in ("uri", "signature", "output", "link")),
+        *((f"Model {key}", tag("code", text(model.get(key)))) for key in ("uri", "signature", "output", "link")),
         *(
-            (f"Fingerprint of {key}", tag("code", str(value)))
+            (f"Fingerprint of {key}", tag("code", text(value)))
             for key, value in sorted((summary.get("fingerprints") or {}).items())
         ),
     ]
@@ -126,7 +127,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     if not features:
         return "Explained, yet no feature has a share that can be read"
     first = max(features, key=lambda feature: feature["share"])
-    return f"{first['name']} leads with {percent(first['share'])} of the attribution"
+    return f"{shortened(visible(str(first['name'])), 60)} leads with {percent(first['share'])} of the attribution"
 
 
 def _sample(summary: Mapping[str, Any]) -> Html:
@@ -139,17 +140,23 @@ def _sample(summary: Mapping[str, Any]) -> Html:
     )
 
 
-def _coverage(summary: Mapping[str, Any]) -> list[Html]:
-    """What the bars leave out."""
-    notes = []
+def _others(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The models that passed without this one, which a rerun finds among them; all where there is no other."""
+    fingerprint = summary["model"].get("fingerprint")
+    return [earlier for earlier in passed if earlier["model"].get("fingerprint") != fingerprint] or passed
+
+
+def _notes(summary: Mapping[str, Any]) -> list[Html]:
+    """What the bars leave out, and what the job had to say."""
+    notes = [tag("p", str(note), class_="note") for note in summary.get("notes") or ()]
     uncovered = summary.get("uncovered_features") or ()
     if uncovered:
-        text = "These features reach the output on a path that could not be explained: "
-        notes.append(tag("p", text, ", ".join(map(str, uncovered)), ".", class_="warning"))
+        reached = "These features reach the output on a path that could not be explained: "
+        notes.append(tag("p", reached, ", ".join(map(str, uncovered)), ".", class_="warning"))
     unused = summary.get("unused_features") or ()
     if unused:
-        text = "No path leads from these features to the output: "
-        notes.append(tag("p", text, ", ".join(map(str, unused)), ".", class_="note"))
+        unread = "No path leads from these features to the output: "
+        notes.append(tag("p", unread, ", ".join(map(str, unused)), ".", class_="note"))
     return notes
 
 
@@ -158,8 +165,8 @@ def _bars(
 ) -> Html:
     svg = share_bars(candidate, references, named)
     if not svg:
-        text = "No feature has a share between 0 and 1 to draw; the table has what was measured."
-        return tag("p", text, class_="warning")
+        nothing = "No feature has a share between 0 and 1 to draw; the table has what was measured."
+        return tag("p", nothing, class_="warning")
     lines = "Lines are the 5th to the 95th percentile: how well a share is measured, not how far it may move."
     count = len(candidate)
     cut = f" The {MAX_FEATURES} largest of {count} features; the table has them all." if count > MAX_FEATURES else ""
@@ -171,7 +178,7 @@ def _feature_table(
     candidate: Mapping[str, Mapping[str, Any]], references: Sequence[Mapping[str, Mapping[str, Any]]], unit: str
 ) -> Html:
     """All features of the candidate and of the last model that passed, largest share first."""
-    newest = references[0] if references else {}
+    newest = references[-1] if references else {}
     names = sorted(
         {*candidate, *newest}, key=lambda name: (*(_descending(m.get(name, {})) for m in (candidate, newest)), name)
     )
@@ -190,17 +197,17 @@ def _feature_table(
             interval(feature.get("mean_absolute_low"), feature.get("mean_absolute_high")),
             number(feature.get("mean")),
             interval(feature.get("mean_low"), feature.get("mean_high")),
-            str(feature.get("cut_policy", ABSENT)),
+            text(feature.get("cut_policy")),
         ]
         if references:
             row.insert(3, percent(newest[name].get("share")) if name in newest else "no path")
         rows.append(row)
-    return tag("div", table(header, rows, numeric=range(1, len(header) - 1)), class_="wide")
+    return tag("div", table(header, rows, numeric=range(1, len(header) - 1)), class_="wide features")
 
 
 def _predictions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]) -> Html:
     """Mean prediction and metrics beside those of the last model that passed."""
-    newest = passed[0] if passed else {}
+    newest = passed[-1] if passed else {}
     mine, theirs = _measures(summary), _measures(newest)
     rows = [
         [name, *(text for measures in (mine, theirs) for text in _measure_cells(measures.get(name, {})))]
@@ -241,4 +248,4 @@ def _descending(feature: Mapping[str, Any]) -> tuple[bool, float]:
 
 def _short(fingerprint: object) -> str:
     """Enough of a fingerprint to tell two models apart."""
-    return str(fingerprint)[:12]
+    return text(fingerprint)[:12]

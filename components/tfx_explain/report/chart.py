@@ -9,7 +9,7 @@ from typing import Any, Final
 import altair as alt
 
 from tfx_explain.report.formats import is_number, percent, shortened, visible
-from tfx_explain.report.html import Html
+from tfx_explain.report.html import Html, joined, tag
 
 MAX_FEATURES: Final = 30
 """Features in a chart; more of them cannot be told apart."""
@@ -36,10 +36,10 @@ def drawn_features(
 
     Args:
       candidate: a feature's statistics by name.
-      passed: the same for each model that passed, newest first.
+      passed: the same for each model that passed, newest last.
       named: features that a failed check names.
     """
-    models = [candidate, *passed[:1]]
+    models = [candidate, *passed[-1:]]
     shares = {
         name: tuple(_share(model.get(name, {})) or 0.0 for model in models)
         for name in {name for model in models for name in model}
@@ -54,7 +54,7 @@ def share_bars(
     passed: Sequence[Mapping[str, Mapping[str, Any]]],
     named: Set[str] = frozenset(),
 ) -> Html:
-    """An SVG of each feature's share with its interval; empty when no feature has a share between 0 and 1.
+    """A legend and an SVG of each feature's share with its interval; empty when no share lies between 0 and 1.
 
     The arguments are those of `drawn_features`.
     """
@@ -66,12 +66,14 @@ def share_bars(
         for rank, name in enumerate(names)
         for row in (
             _bar(rank, 0, _NAMED if name in named else _CANDIDATE, candidate.get(name, {})),
-            *(_bar(rank, 1, _NEWEST if age == 0 else _OLDER, model.get(name, {})) for age, model in enumerate(passed)),
+            *(_bar(rank, 1, _OLDER, model.get(name, {})) for model in passed[:-1]),
+            *(_bar(rank, 1, _NEWEST, model.get(name, {})) for model in passed[-1:]),
         )
         if row["share"] is not None
     ]
     labels = [{"rank": rank, "name": shortened(visible(name), _NAME_LENGTH)} for rank, name in enumerate(names)]
-    return _svg(_chart(rows, labels, compared=bool(passed)))
+    models = [model for model in _COLORS if any(row["model"] == model for row in rows)]
+    return joined((_legend(models), _svg(_chart(rows, labels, models, compared=bool(passed)))))
 
 
 def _share(feature: Mapping[str, Any]) -> float | None:
@@ -97,9 +99,23 @@ def _bar(rank: int, place: int, model: str, feature: Mapping[str, Any]) -> dict[
     }
 
 
-def _chart(rows: list[dict[str, Any]], labels: list[dict[str, Any]], compared: bool) -> alt.LayerChart:
+def _legend(models: list[str]) -> Html:
+    """In the page's own font: text in the drawing is measured with another where that font is missing."""
+    keys = (
+        tag(
+            "span",
+            Html(f'<svg width="12" height="12"><rect width="12" height="12" fill="{_COLORS[model]}"/></svg>'),
+            model,
+        )
+        for model in models
+    )
+    return tag("div", *keys, class_="legend")
+
+
+def _chart(
+    rows: list[dict[str, Any]], labels: list[dict[str, Any]], models: list[str], compared: bool
+) -> alt.LayerChart:
     """Rows by rank, not by name: two long names may be shortened to the same text."""
-    models = [model for model in _COLORS if any(row["model"] == model for row in rows)]
     data = alt.Chart(alt.Data(values=rows))
     place = alt.YOffset("place:O", sort="ascending") if compared else alt.Undefined
     rank = alt.Y("rank:O", axis=None, sort="ascending", scale=alt.Scale(paddingInner=0.3, paddingOuter=0.15))
@@ -107,7 +123,7 @@ def _chart(rows: list[dict[str, Any]], labels: list[dict[str, Any]], compared: b
     color = alt.Color(
         "model:N",
         scale=alt.Scale(domain=models, range=[_COLORS[model] for model in models]),
-        legend=alt.Legend(orient="top", title=None, labelLimit=400),
+        legend=None,
     )
     newest = data.transform_filter(alt.datum.model != _OLDER)
     bars = newest.mark_bar().encode(x=share, y=rank, yOffset=place, color=color)
@@ -134,11 +150,14 @@ def _chart(rows: list[dict[str, Any]], labels: list[dict[str, Any]], compared: b
     )
     return (
         alt.layer(bars, whiskers, older, values, names)
-        .properties(width=720, height={"step": _ROW_HEIGHT[compared], "for": "position"})
+        .properties(
+            width=720,
+            height={"step": _ROW_HEIGHT[compared], "for": "position"},
+            padding={"left": 8 + 2 * max(len(label["name"]) for label in labels), "right": 60, "top": 5, "bottom": 5},
+        )
         .configure(font=_FONT, aria=False, background="white")
         .configure_view(stroke=None)
         .configure_axis(gridColor="#eef1f4", domainColor="#aab4c0", labelColor="#5b6675", titleColor="#5b6675")
-        .configure_legend(labelFontSize=12)
     )
 
 

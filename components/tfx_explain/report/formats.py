@@ -12,6 +12,11 @@ ABSENT = "–"
 """Stands where there is no number."""
 
 
+def text(value: object) -> str:
+    """The value as text, or the mark for absent."""
+    return ABSENT if value is None or value == "" else str(value)
+
+
 def is_number(value: object) -> TypeGuard[int | float]:
     """True for numbers that can be drawn: finite, and neither bool nor absent."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -20,7 +25,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 
 def number(value: object) -> str:
-    """Whole numbers with thousands marks, others with four significant digits; NaN and infinities by name."""
+    """Whole numbers from 1,000 on, four significant digits below; NaN and infinities by name."""
     if value is None:
         return ABSENT
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -31,8 +36,8 @@ def number(value: object) -> str:
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    if value == int(value) and abs(value) < 10**15:
-        return f"{int(value):,}"
+    if abs(value) < 10**15 and (abs(value) >= 1000 or value == int(value)):
+        return f"{round(value):,}"
     return f"{value:.4g}"
 
 

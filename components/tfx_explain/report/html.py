@@ -63,7 +63,7 @@ _STYLE: Final = """
 * { box-sizing: border-box; }
 body { margin: 0; background: #f4f6f8; color: var(--ink);
   font: 15px/1.5 "Liberation Sans", Arial, Helvetica, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 24px 24px 64px; }
+main { max-width: 1280px; margin: 0 auto; padding: 24px 24px 64px; }
 h1 { margin: 0; font-size: 26px; line-height: 1.25; }
 h2 { margin: 36px 0 8px; font-size: 18px; }
 p { margin: 6px 0; max-width: 90ch; }
@@ -81,18 +81,27 @@ code { font: 13px "Liberation Mono", Menlo, Consolas, monospace; overflow-wrap: 
 .warning { padding: 8px 14px; border-left: 4px solid var(--warn); background: #fff6e0; }
 .wide { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 figure { margin: 0; padding: 12px; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
-figure svg { display: block; max-width: 100%; height: auto; }
-table { width: 100%; border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-th, td { padding: 6px 10px; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere; }
-td, li, p { white-space: pre-line; }
-th { position: sticky; top: 0; background: #eef1f4; text-align: left; font-weight: 600; overflow-wrap: normal; }
+figure svg { display: block; max-width: 100%; height: auto; overflow: visible; }
+table { width: 100%; border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: 6px 7px; border-bottom: 1px solid var(--line); vertical-align: top; }
+td, li, p, h1 { white-space: pre-line; overflow-wrap: anywhere; }
+th { background: #eef1f4; text-align: left; vertical-align: bottom; font-weight: 600; }
 tbody tr:last-child td { border-bottom: 0; }
-th.number, td.number { text-align: right; white-space: nowrap; }
+th.number, td.number { text-align: right; }
+td.number { white-space: nowrap; }
+td.text { min-width: 60px; }
+.features td:first-child { min-width: 180px; }
+.features td:last-child { min-width: 60px; }
+.checks td:first-child, .checks td:nth-child(4) { min-width: 125px; }
+.checks td:last-child { min-width: 330px; }
+.legend { padding: 0 0 10px; font-size: 13px; }
+.legend span { display: inline-block; margin-right: 22px; }
+.legend svg { display: inline; margin-right: 6px; }
 .badge { display: inline-block; padding: 0 8px; border-radius: 10px; font-size: 12px; font-weight: 700;
   white-space: nowrap; color: #fff; background: var(--soft); }
 .badge.good { background: var(--good); }
 .badge.bad { background: var(--bad); }
 .badge.warn { background: var(--warn); }
 .facts td:first-child { width: 220px; color: var(--soft); }
-@media print { body { background: #fff; } th { position: static; } }
+@media print { body { background: #fff; } }
 """

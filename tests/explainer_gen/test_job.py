@@ -1,0 +1,264 @@
+"""The Beam job on an exported model: the same bytes whoever does the work, and honest counts of what failed."""
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from tests.explainer_gen.examples_data import BROKEN
+from tests.fixtures.exported_models.export import export
+from tfx_explain.artifacts.manifest import read_manifest, verify
+from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
+from tfx_explain.attribution_reference.store import Reference, read_reference, write_reference
+from tfx_explain.attribution_validator.evidence import judge_artifacts, read_candidate
+from tfx_explain.config import ExplainConfig, ValidationConfig
+from tfx_explain.explainer_gen import job as job_module
+from tfx_explain.explainer_gen.examples import read_example, write_example
+from tfx_explain.explainer_gen.run import Request, run
+
+pytestmark = pytest.mark.pipeline
+
+RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+CONFIG = ExplainConfig(batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return export("vocabulary_relu")
+
+
+def write_examples(folder: Path, rows: list[bytes], shards: int = 1, compressed: bool = True) -> str:
+    folder.mkdir(parents=True)
+    for shard in range(shards):
+        suffix, options = (".gz", "GZIP") if compressed else ("", None)
+        with tf.io.TFRecordWriter(str(folder / f"data-{shard:05d}-of-{shards:05d}{suffix}"), options) as writer:
+            for row in rows[shard::shards]:
+                writer.write(row)
+    return str(folder / "data-*")
+
+
+def explain(output: Path, model, pattern: str, config=CONFIG, workers=1, reference=None, read_batch_size=1000):
+    arguments = [RUNNER]
+    if workers > 1:
+        arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
+    request = Request(
+        output=str(output),
+        model_uri="the model",
+        serving_path=model.path,
+        patterns=[(0, pattern)] if pattern else [],
+        config=config,
+        reference=reference,
+        read_batch_size=read_batch_size,
+    )
+    return run(request, lambda: beam.Pipeline(options=PipelineOptions(arguments)))
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a finished artifact."""
+    manifest = read_manifest(str(folder), "ModelAttributions")
+    verify(manifest)
+    return dict(manifest.sha256)
+
+
+def rows_of(folder: Path) -> dict[str, dict]:
+    manifest = read_manifest(str(folder), "ModelAttributions")
+    tables = [pq.read_table(folder / p) for p in manifest.sha256 if p.startswith("Split-")]
+    return {row["id"]: row for t in tables for row in t.to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def plain(model, tmp_path_factory):
+    """One run, one worker, batches of 1,000: what every other way of running must give."""
+    folder = tmp_path_factory.mktemp("plain")
+    pattern = write_examples(folder / "examples", model.examples)
+    summary = explain(folder / "attributions", model, pattern)
+    return folder / "attributions", pattern, summary
+
+
+@pytest.fixture(scope="module")
+def reference(plain, tmp_path_factory):
+    """The plain run as a model that passed: its input baseline is the same whatever rows come later."""
+    candidate = read_candidate(str(plain[0]))
+    first = Reference("default", candidate.pins, candidate.manifest.read("pinned_rows.parquet"), (candidate.record("m", "1"),))
+    folder = str(tmp_path_factory.mktemp("reference") / "reference")
+    write_reference(folder, first)
+    return read_reference(folder)
+
+
+@pytest.mark.parametrize("read_batch_size", [1, 7])
+def test_input_batches_do_not_matter(read_batch_size, model, plain, tmp_path):
+    explain(tmp_path / "a", model, plain[1], read_batch_size=read_batch_size)
+    assert sums(tmp_path / "a") == sums(plain[0])
+
+
+def test_two_worker_processes_give_the_same_bytes(model, plain, tmp_path):
+    explain(tmp_path / "a", model, plain[1], workers=2, read_batch_size=50)
+    assert sums(tmp_path / "a") == sums(plain[0])
+
+
+def disguised(raw: bytes) -> bytes:
+    """The same example with its features in another order, and an empty one more."""
+    entries = [
+        tf.train.Features(feature={name: feature}).SerializeToString()
+        for name, feature in sorted(tf.train.Example.FromString(raw).features.feature.items(), reverse=True)
+    ]
+    features = b"".join(entries) + tf.train.Features(feature={"unset": tf.train.Feature()}).SerializeToString()
+    size, length = len(features), b""
+    while True:
+        length += bytes([size & 0x7F | (0x80 if size > 0x7F else 0)])
+        size >>= 7
+        if not size:
+            return b"\n" + length + features
+
+
+def test_rewritten_examples_in_other_shards_give_the_same_bytes(model, plain, tmp_path):
+    rewritten = [disguised(r) for r in reversed(model.examples)]
+    assert rewritten[0] != model.examples[-1]
+    assert read_example(rewritten[0]) == read_example(model.examples[-1])
+    pattern = write_examples(tmp_path / "examples", rewritten, shards=3, compressed=False)
+    explain(tmp_path / "a", model, pattern)
+    assert sums(tmp_path / "a") == sums(plain[0])
+
+
+def test_duplicates_weigh_like_a_count(model, plain, tmp_path):
+    distinct = list(dict.fromkeys(write_example(read_example(r)) for r in model.examples))
+    once = write_examples(tmp_path / "once", distinct)
+    twice = write_examples(tmp_path / "twice", [r for r in distinct for _ in range(2)])
+    one, two = explain(tmp_path / "a", model, once), explain(tmp_path / "b", model, twice)
+    assert two["examples"]["explained_rows"] == one["examples"]["explained_rows"] == len(distinct)
+    assert two["examples"]["weight"] == 2 * one["examples"]["weight"]
+    assert [(f["name"], f["share"]) for f in two["features"]] == [(f["name"], f["share"]) for f in one["features"]]
+    before, after = rows_of(tmp_path / "a"), rows_of(tmp_path / "b")
+    assert before.keys() == after.keys()
+    for name, row in before.items():
+        assert after[name] == row | {"count": 2, "weight": 2.0}
+
+
+def test_rows_add_up_to_the_statistics_and_to_the_prediction(plain):
+    folder, _, summary = plain
+    manifest = read_manifest(str(folder), "ModelAttributions")
+    stats = read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE))
+    rows = list(rows_of(folder).values())
+    columns = [manifest.content["columns"][f] for f in stats.features]
+    a = np.array([[r[c] for c in columns] for r in rows], float)
+    w = np.array([r["weight"] for r in rows])
+    np.testing.assert_allclose(stats.sums["sum"].sum(0), (w[:, None] * a).sum(0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(stats.sums["sum_absolute"].sum(0), (w[:, None] * abs(a)).sum(0), rtol=1e-9)
+    assert stats.total_weight == w.sum() == summary["examples"]["weight"]
+    # One baseline for all rows: prediction less the sum, less the row's own error, is its prediction.
+    delta, prediction = (np.array([r[k] for r in rows]) for k in ("convergence_delta", "prediction"))
+    baseline = prediction - a.sum(1) + delta
+    np.testing.assert_allclose(baseline, baseline[0], atol=2e-6)
+    bucket = np.array([int(r["id"][:2], 16) >> 2 for r in rows])
+    assert bucket.tolist() == [r["bucket"] for r in rows]
+    np.testing.assert_array_equal(stats.scalars["weight"], np.bincount(bucket, weights=w, minlength=64))
+
+
+def test_rows_that_fail_are_counted_and_disturb_no_other(model, plain, reference, tmp_path):
+    good = model.examples
+    broken_values = read_example(good[0])
+    number = next(n for n, (kind, _) in sorted(broken_values.items()) if kind == "f" and n in {f["name"] for f in plain[2]["features"]})
+    not_finite = write_example(broken_values | {number: ("f", (float("nan"),))})
+    wrong_kind = write_example(broken_values | {number: ("b", (b"text",))})
+    pattern = write_examples(tmp_path / "examples", [*good[:100], BROKEN, not_finite, *good[100:], wrong_kind])
+    summary = explain(tmp_path / "a", model, pattern, reference=reference)
+    assert summary["examples"]["failed_rows"] == 3
+    assert summary["examples"]["failure_reasons"] == {
+        f"feature {number!r} is not finite": 1,
+        "the model's parser refused the example": 1,
+        "the record is no tf.Example": 1,
+    }
+    # Neighbours moved to other places in their batches: bit for bit the same attributions.
+    assert rows_of(tmp_path / "a") == rows_of(plain[0])
+
+
+def test_a_sample_is_part_of_the_whole(model, plain, reference, tmp_path):
+    config = ExplainConfig(batch_size=64, max_examples=100)
+    summary = explain(tmp_path / "a", model, plain[1], config=config, reference=reference)
+    assert summary["examples"]["explained_rows"] == 100
+    assert summary["examples"]["rows"] == len(model.examples)
+    whole, part = rows_of(plain[0]), rows_of(tmp_path / "a")
+    assert len(part) == 100
+    assert all(whole[name] == row for name, row in part.items())
+
+
+def test_row_files_can_be_kept_out(model, plain, tmp_path):
+    explain(tmp_path / "a", model, plain[1], config=ExplainConfig(batch_size=64, write_rows=False))
+    mine = sums(tmp_path / "a")
+    assert not any(p.startswith("Split-") for p in mine)
+    assert mine[BUCKETS_FILE] == sums(plain[0])[BUCKETS_FILE]
+
+
+def test_a_job_killed_half_way_and_run_again(model, plain, tmp_path, monkeypatch):
+    def dies(*_):
+        raise RuntimeError("the container was killed")
+
+    monkeypatch.setattr(job_module, "write_statistics", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        explain(tmp_path / "a", model, plain[1])
+    assert list((tmp_path / "a").rglob("attributions-*.parquet"))
+    monkeypatch.undo()
+    explain(tmp_path / "a", model, plain[1])
+    assert sums(tmp_path / "a") == sums(plain[0])
+
+
+def test_no_rows_are_an_artifact_that_nothing_passes(model, tmp_path):
+    summary = explain(tmp_path / "a", model, write_examples(tmp_path / "examples", []))
+    assert summary["examples"]["rows"] == 0
+    (tmp_path / "b").mkdir()
+    none = explain(tmp_path / "b", model, "")
+    assert none["examples"]["rows"] == 0
+    policy = ValidationConfig.make({"without_reference": {"absolute_checks_decide": {"until": "2999-01-01"}}})
+    judged = judge_artifacts(str(tmp_path / "a"), None, policy, datetime.date(2026, 1, 1))
+    assert not judged.verdict.blessed
+    assert "No row was explained" in judged.verdict.blocking[0].sentence
+
+
+def test_the_reference_pins_baseline_and_bins(model, plain, reference, tmp_path):
+    """Rows of another kind must look like other rows, not like another model."""
+    candidate = read_candidate(str(plain[0]))
+    few = write_examples(tmp_path / "examples", model.examples[:60])
+    explain(tmp_path / "alone", model, few)
+    summary = explain(tmp_path / "pinned", model, few, reference=reference)
+    assert summary["method"]["input_baseline_source"] == "reference"
+    alone, pinned = read_candidate(str(tmp_path / "alone")), read_candidate(str(tmp_path / "pinned"))
+    assert alone.pins != candidate.pins
+    assert pinned.pins == candidate.pins
+    whole = rows_of(plain[0])
+    assert all(whole[name] == row for name, row in rows_of(tmp_path / "pinned").items())
+    # The same rows are predicted again, so that later models can be compared on them.
+    old, new = (pq.read_table(f / "pinned_rows.parquet") for f in (plain[0], tmp_path / "pinned"))
+    assert old["id"] == new["id"] and old["prediction"] == new["prediction"]
+
+
+def test_a_model_that_cannot_be_explained_says_why(plain, tmp_path):
+    """Trees, argmax: the artifact tells, and the gate refuses with that sentence."""
+
+    class Threshold(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def serve(self, examples):
+            parsed = tf.io.parse_example(examples, {n: tf.io.FixedLenFeature([1], tf.float32, 0.0) for n in ("p", "q")})
+            return {"outputs": tf.cast(parsed["p"] + parsed["q"] > 0, tf.float32)}
+
+    module = Threshold()
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": module.serve})
+    other = dataclasses.make_dataclass("Model", ["path"])(str(tmp_path / "model"))
+    pattern = write_examples(tmp_path / "examples", [write_example({"p": ("f", (float(i),))}) for i in range(10)])
+    summary = explain(tmp_path / "a", other, pattern)
+    assert summary["status"] == "not_explained"
+    assert summary["reason"]
+    judged = judge_artifacts(str(tmp_path / "a"), None, ValidationConfig(), datetime.date(2026, 1, 1))
+    assert summary["reason"] in judged.verdict.blocking[0].sentence
+
+
+def test_the_report_and_the_summary_are_finite_json(plain):
+    text = (plain[0] / "summary.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in summary.json"))
+    assert "<script" not in (plain[0] / "report.html").read_text()

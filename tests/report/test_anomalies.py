@@ -1,0 +1,99 @@
+import pytest
+from page_reader import Page
+from report_data import anomalies, result, summary
+
+from tfx_explain.report.anomalies import render_anomalies
+
+CAP = result(
+    "max_share", "FAIL", feature="leak", value=0.53, low=0.51, high=0.55, threshold=0.4, sentence="'leak' carries 53 %."
+)
+
+
+def test_a_refusal_begins_with_its_sentences():
+    data = anomalies(result("completeness"), CAP, result("new_features", "NEEDS_APPROVAL", feature="leak"))
+    page = Page(render_anomalies(data, summary({"leak": 0.53, "fare": 0.47})))
+    order = ["Not blessed: 2 reasons", "'leak' carries 53 %.", "What new_features found.", "All checks", "Facts"]
+    places = [page.text.index(piece) for piece in order]
+    assert places == sorted(places)
+    assert "Blessed" not in page.text
+
+
+def test_a_blessing():
+    page = Page(render_anomalies(anomalies(result("completeness")), summary({"fare": 1.0})))
+    assert page.text.startswith("Blessed")
+    assert "Not blessed" not in page.text
+
+
+def test_every_check_has_a_row_the_urgent_ones_first():
+    results = [
+        result("completeness"),
+        result("total_scale", "FAIL", "warn"),
+        result("profile_change", "INCONCLUSIVE"),
+        CAP,
+        result("reference", "NO_REFERENCE", "off"),
+    ]
+    page = Page(render_anomalies(anomalies(*results)))
+    checks = [row[0] for row in page.rows[1:]]
+    assert checks == ["profile_change", "max_share", "total_scale", "reference", "completeness"]
+    assert page.row("max_share") == [
+        "max_share", "FAIL", "block", "leak", "0.53", "0.51 to 0.55", "0.4", "'leak' carries 53 %.",
+    ]  # fmt: skip
+
+
+def test_slices_have_a_column_once_there_are_any():
+    page = Page(render_anomalies(anomalies(CAP, result("completeness", slice="company:<b>"))))
+    assert page.rows[0][3] == "slice"
+    assert page.row("completeness")[3] == "company:<b>"
+
+
+def test_only_features_that_refuse_are_red():
+    red = 'fill="#b3261e"'
+    warned = result("share_change", "FAIL", "warn", feature="fare")
+    model = summary({"leak": 0.6, "fare": 0.4})
+    assert render_anomalies(anomalies(CAP, warned), model).count(f'{red}></path>') == 1
+    assert red not in render_anomalies(anomalies(warned), model)
+
+
+def test_the_models_compared_with_are_named():
+    data = anomalies(CAP)
+    assert f"fingerprint {'b' * 64}, model_id 6, model_uri /models/6" in Page(render_anomalies(data)).text
+    alone = Page(render_anomalies(data | {"reference": []}))
+    assert "No model that passed was at hand to compare with." in alone.text
+
+
+def test_unreadable_attributions_still_have_a_page():
+    page = Page(render_anomalies(anomalies(CAP) | {"model": {}}, None, []))
+    assert "The attributions could not be read" in page.text
+    assert "svg" not in page.names
+
+
+def test_a_model_that_was_not_explained():
+    data = summary({}) | {"status": "not_explained", "reason": "Evaluator refused it."}
+    page = Page(render_anomalies(anomalies(result("evaluator", "FAIL")), data))
+    assert "The model was not explained: Evaluator refused it." in page.text
+
+
+def test_hostile_sentences_stay_text():
+    hostile = result("x", "FAIL", feature="</td><script>", sentence="<script>alert(1)</script>\u202e")
+    data = anomalies(hostile) | {"reference": [{"model_uri": "<script>"}], "model": {"uri": "<script>"}}
+    text = render_anomalies(data, summary({"</td><script>": 1.0}))
+    assert "script" not in Page(text).names
+    assert "\u202e" not in text
+
+
+def test_equal_input_gives_equal_bytes():
+    arguments = anomalies(CAP), summary({"leak": 0.6, "fare": 0.4}), [summary({"fare": 1.0}, "b" * 64)]
+    assert render_anomalies(*arguments) == render_anomalies(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (anomalies(CAP) | {"format_version": 2}, "format_version must be <= 1; upgrade"),
+        (anomalies(result("x", "MAYBE")), "verdict must be one of .* Received: verdict='MAYBE'"),
+        (anomalies(result("x", "FAIL", "loud")), "severity must be one of .* Received: severity='loud'"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(data, message):
+    with pytest.raises(ValueError, match=message):
+        render_anomalies(data)
