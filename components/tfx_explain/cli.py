@@ -67,7 +67,9 @@ def explain(
     from tfx_explain.explainer_gen.run import NOT_EXPLAINED, REPORT_FILE, Request, run
 
     # Beam's own in-process runner: DirectRunner may first look for a binary on the network.
-    options = PipelineOptions(runner_args or ["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"])
+    options = PipelineOptions(
+        runner_args or ["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"]
+    )
     try:
         known = None if reference is None else read_reference(str(reference))
     except ArtifactError as error:
@@ -103,7 +105,9 @@ def validate(
     attributions: Annotated[Path, typer.Option(help="Folder that `explain` or ExplainerGen wrote.")],
     config: Annotated[Path | None, typer.Option(help="ValidationConfig as YAML or JSON.")] = None,
     reference: Annotated[Path | None, typer.Option(help="AttributionReference to compare with.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for anomalies and, if it passes, a new reference.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for anomalies and, if it passes, a new reference.")
+    ] = None,
 ) -> None:
     """Judge attributions, as AttributionValidator does. Exits 0 on PASS, 1 on FAIL, 2 where nothing can be said."""
     from tfx_explain.config import ConfigError, ValidationConfig

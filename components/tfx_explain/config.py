@@ -50,7 +50,7 @@ class _Base(pydantic.BaseModel):
 
     @classmethod
     def load(cls: type[_Config], value: _Config | dict[str, Any] | str | os.PathLike[str]) -> _Config:
-        """A config from itself, from a mapping, or from the path of a YAML or JSON file (read now, so that it is inlined).
+        """A config from itself, from a mapping, or from the path of a YAML or JSON file, which is read now.
 
         Raises:
           ConfigError: the file is missing, is not YAML, or holds settings that are refused.

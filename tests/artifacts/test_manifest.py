@@ -95,7 +95,9 @@ def test_a_newer_format_asks_for_an_upgrade(finished):
         read_manifest(str(finished), "Kind")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 1}', '{"format_version": "x", "kind": "Kind", "content": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format_version": 1}', '{"format_version": "x", "kind": "Kind", "content": {}}']
+)
 def test_a_damaged_manifest(finished, text):
     (finished / "manifest.json").write_text(text)
     with pytest.raises(ArtifactError):

@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
-
 from tests.fixtures.synthetic import HONEST, Additive
-from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, StatisticsFormatError, read_statistics, write_statistics
+
+from tfx_explain.artifacts.statistics import (
+    BUCKETS_FILE,
+    PREDICTIONS_FILE,
+    StatisticsFormatError,
+    read_statistics,
+    write_statistics,
+)
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tfx.types import standard_artifacts
-
 from tests.fixtures.artifacts import pins_of, write_attributions, write_model
 from tests.fixtures.synthetic import HONEST, Additive
+from tfx.types import standard_artifacts
+
 from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.artifacts.types import AttributionAnomalies, AttributionReference, ModelAttributions
 from tfx_explain.attribution_reference.store import read_reference
@@ -170,7 +170,9 @@ def test_a_blessing_without_a_verdict(case, key):
     blessing.uri = full.uri
     for name in {"current_model", "current_model_id", "blessed"} - {key}:
         value = full.get_custom_property(name)
-        (blessing.set_string_custom_property if isinstance(value, str) else blessing.set_int_custom_property)(name, value)
+        (blessing.set_string_custom_property if isinstance(value, str) else blessing.set_int_custom_property)(
+            name, value
+        )
     case.blessing = blessing
     refused(case, "names no model", "threshold")
 
@@ -250,7 +252,10 @@ def test_attributions_with_another_pin(case, pinned):
     other = {
         "input_baseline": {**pins.input_baseline, "c": ("f", (1.0,))},
         "cut_policies": {**pins.cut_policies, "c": "latest"},
-        "bins": {**pins.bins, "c": dataclasses.replace(pins.bins["c"], edges=tuple(e + 1 for e in pins.bins["c"].edges))},
+        "bins": {
+            **pins.bins,
+            "c": dataclasses.replace(pins.bins["c"], edges=tuple(e + 1 for e in pins.bins["c"].edges)),
+        },
     }[pinned]
     shutil.rmtree(case.attributions_uri)
     write_attributions(
@@ -259,7 +264,13 @@ def test_attributions_with_another_pin(case, pinned):
     refused(case, "cannot be compared", "'c'")
 
 
-ATTRIBUTION_FILES = ("summary.json", "bucket_statistics.parquet", "prediction_statistics.parquet", "pins.json", "report.html")
+ATTRIBUTION_FILES = (
+    "summary.json",
+    "bucket_statistics.parquet",
+    "prediction_statistics.parquet",
+    "pins.json",
+    "report.html",
+)
 
 
 @pytest.mark.parametrize("name", ATTRIBUTION_FILES)
@@ -473,7 +484,9 @@ def test_an_interval_that_straddles_the_threshold_is_no_pass(case, passed):
 def test_a_warning_does_not_block(tmp_path, passed):
     case = judged(tmp_path, passed, Additive(HONEST | {"b": -3.0}, seed=3))
     case.config = {
-        "checks": {name: {"threshold": 0.18, "severity": "warn"} for name in ("share_change", "profile_change", "total_scale")}
+        "checks": {
+            name: {"threshold": 0.18, "severity": "warn"} for name in ("share_change", "profile_change", "total_scale")
+        }
     }
     assert case.run()[0] == 1
     assert any(r["check"] == "share_change" and r["verdict"] == "FAIL" for r in case.results)

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
-
 from tests.explainer_gen.examples_data import BROKEN
 from tests.fixtures.exported_models.export import export
+
 from tfx_explain.artifacts.manifest import read_manifest, verify
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
 from tfx_explain.attribution_reference.store import Reference, read_reference, write_reference
@@ -86,7 +86,9 @@ def plain(model, tmp_path_factory):
 def reference(plain, tmp_path_factory):
     """The plain run as a model that passed: its input baseline is the same whatever rows come later."""
     candidate = read_candidate(str(plain[0]))
-    first = Reference("default", candidate.pins, candidate.manifest.read("pinned_rows.parquet"), (candidate.record("m", "1"),))
+    first = Reference(
+        "default", candidate.pins, candidate.manifest.read("pinned_rows.parquet"), (candidate.record("m", "1"),)
+    )
     folder = str(tmp_path_factory.mktemp("reference") / "reference")
     write_reference(folder, first)
     return read_reference(folder)
@@ -164,7 +166,11 @@ def test_rows_add_up_to_the_statistics_and_to_the_prediction(plain):
 def test_rows_that_fail_are_counted_and_disturb_no_other(model, plain, reference, tmp_path):
     good = model.examples
     broken_values = read_example(good[0])
-    number = next(n for n, (kind, _) in sorted(broken_values.items()) if kind == "f" and n in {f["name"] for f in plain[2]["features"]})
+    number = next(
+        n
+        for n, (kind, _) in sorted(broken_values.items())
+        if kind == "f" and n in {f["name"] for f in plain[2]["features"]}
+    )
     not_finite = write_example(broken_values | {number: ("f", (float("nan"),))})
     wrong_kind = write_example(broken_values | {number: ("b", (b"text",))})
     pattern = write_examples(tmp_path / "examples", [*good[:100], BROKEN, not_finite, *good[100:], wrong_kind])

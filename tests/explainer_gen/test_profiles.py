@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from tests.explainer_gen.examples_data import serialise
+
 from tfx_explain.engine.methods.input_baseline import central_value, mode, weighted_median
 from tfx_explain.explainer_gen.profiles import feature_values, profile
 from tfx_explain.explainer_gen.sampling import identify, make_block
@@ -16,7 +16,9 @@ def profiles(rows, categorical_ints=frozenset()):
 
 def test_numbers_give_medians_and_categories_modes():
     rows = [
-        serialise([("x", "f", [float(i)]), ("n", "i", [i % 5]), ("c", "b", [b"red" if i % 3 else b"blue"]), ("u", "i", [i])])
+        serialise(
+            [("x", "f", [float(i)]), ("n", "i", [i % 5]), ("c", "b", [b"red" if i % 3 else b"blue"]), ("u", "i", [i])]
+        )
         for i in range(101)
     ]
     got = profiles(rows)

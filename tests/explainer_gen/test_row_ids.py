@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from tests.explainer_gen.examples_data import BROKEN, serialise
+
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.row_ids import buckets, hexadecimal, ids_of, order_keys, row_ids
 

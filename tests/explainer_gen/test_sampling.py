@@ -1,8 +1,8 @@
 import random
 
 import numpy as np
-
 from tests.explainer_gen.examples_data import serialise
+
 from tfx_explain.explainer_gen.row_ids import ids_of
 from tfx_explain.explainer_gen.sampling import ContentSum, SamplePlan, SmallestKeys, identify, make_block, select
 

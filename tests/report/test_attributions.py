@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from page_reader import Page
-from report_data import feature, summary
+from tests.report.page_reader import Page
+from tests.report.report_data import feature, summary
 
 from tfx_explain.report.attributions import render_attributions
 
@@ -66,8 +66,8 @@ def test_metrics_or_why_there_are_none():
 def test_what_the_bars_leave_out_is_said():
     data = summary({"fare": 1.0}) | {"uncovered_features": ["sparse"], "notes": ["The baseline was rounded."]}
     text = Page(render_attributions(data)).text
-    assert "could not be explained: sparse ." in text
-    assert "from these features to the output: trip_id ." in text
+    assert "could not be explained: sparse." in text
+    assert "from these features to the output: trip_id." in text
     assert "The baseline was rounded." in text
 
 

@@ -1,4 +1,4 @@
-from page_reader import Page
+from tests.report.page_reader import Page
 
 from tfx_explain.report.html import Html, escaped, joined, page, table, tag
 

@@ -135,9 +135,7 @@ def write_reference(uri: str, reference: Reference) -> None:
         )
         for name, data in model.files.items():
             stage.write(f"{folder}/{name}", data)
-    stage.write(
-        REFERENCE_FILE, json.dumps({"gate_id": reference.gate_id, "models": entries}, sort_keys=True, indent=1)
-    )
+    stage.write(REFERENCE_FILE, json.dumps({"gate_id": reference.gate_id, "models": entries}, sort_keys=True, indent=1))
     stage.finish(KIND)
 
 

@@ -158,8 +158,7 @@ def _categorical_ints(input_dict: _Artifacts) -> frozenset[str]:
     return frozenset(
         f.name
         for f in schema.feature
-        if f.type == schema_pb2.INT
-        and (f.int_domain.is_categorical or f.domain in domains and bool(f.domain))
+        if f.type == schema_pb2.INT and (f.int_domain.is_categorical or f.domain in domains and bool(f.domain))
     )
 
 

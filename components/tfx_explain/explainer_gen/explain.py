@@ -231,11 +231,11 @@ class ModelExplainer:
         )
 
     def _fit(self, raw: Sequence[bytes], columns: Columns) -> tuple[np.ndarray, list[bytes], Counter[str]]:
-        """(bool [rows]: the row can be run, [batch_size] examples, failures): others are replaced by the input baseline.
+        """(bool [rows]: the row can be run, [batch_size] examples, failures); the others become the input baseline.
 
         One fixed shape for every call: gradients of a row are the same bits only among batches of one shape.
         """
-        ok, failures = columns.readable.copy(), Counter()
+        ok, failures = columns.readable.copy(), Counter[str]()
         if (~ok).any():
             failures["the record is no tf.Example"] += int((~ok).sum())
         used = {part for f in (*self.facts.features, *self.facts.uncovered_features) for part in (f, *f.split(" x "))}

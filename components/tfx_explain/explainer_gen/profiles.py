@@ -12,7 +12,6 @@ from tfx_explain.engine.methods.input_baseline import central_value
 from tfx_explain.explainer_gen.columns import Column, decode
 from tfx_explain.explainer_gen.sampling import Block
 
-
 _Values = tuple[int, str, np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -60,12 +60,12 @@ def interval(low: object, high: object, form: Callable[[object], str] = number) 
     return f"{form(low)} to {form(high)}"
 
 
-def visible(text: str) -> str:
+def visible(raw: str) -> str:
     """The text with control, invisible and direction-changing characters written out as escapes; line breaks stay.
 
     A lone surrogate cannot be encoded, and a right-to-left override would show another name than the one meant.
     """
-    return "".join(character if _is_plain(character) else _escape(character) for character in text)
+    return "".join(character if _is_plain(character) else _escape(character) for character in raw)
 
 
 def _is_plain(character: str) -> bool:

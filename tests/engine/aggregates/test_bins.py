@@ -40,7 +40,12 @@ def test_missing_has_a_bin_of_its_own_and_a_constant_has_two():
 
 @pytest.mark.parametrize(
     "bins",
-    [FeatureBins(edges=(0.1, 1e300)), FeatureBins(edges=()), FeatureBins(categories=(b"\xff\x00", b"a")), FeatureBins(categories=(3, -1))],
+    [
+        FeatureBins(edges=(0.1, 1e300)),
+        FeatureBins(edges=()),
+        FeatureBins(categories=(b"\xff\x00", b"a")),
+        FeatureBins(categories=(3, -1)),
+    ],
 )
 def test_bins_survive_json(bins):
     assert FeatureBins.from_dict(bins.to_dict()) == bins

@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from tests.fixtures.synthetic import HONEST, PINNED_BINS, Additive
+
 from tfx_explain.engine.aggregates.buckets import HISTOGRAM_SIZE, BucketStatistics, Rows, accumulate
 
 FEATURES = tuple(HONEST)
@@ -17,7 +17,9 @@ def take(rows: Rows, chosen: np.ndarray) -> Rows:
 
 
 def test_sums_match_a_loop_over_rows():
-    rows = dataclasses.replace(Additive(HONEST, rows=300).explained(), weight=np.random.default_rng(5).integers(1, 4, 300) * 1.0)
+    rows = dataclasses.replace(
+        Additive(HONEST, rows=300).explained(), weight=np.random.default_rng(5).integers(1, 4, 300) * 1.0
+    )
     got = accumulate(FEATURES, SIZES, rows, 0.5)
     a = rows.attributions.astype(float)
     for bucket in (0, 17, 63):

@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from tests.fixtures.synthetic import HONEST, PINNED_BINS, Additive
+
 from tfx_explain.engine.aggregates.buckets import BucketStatistics, accumulate
 from tfx_explain.engine.aggregates.comparisons import (
     Profiles,
@@ -66,6 +66,7 @@ def test_a_profile_ignores_an_offset():
 
 def test_direction_needs_four_shared_bins():
     sizes = (4,)  # three categories and missing: two would be enough for a correlation, and say nothing
+
     def categorical(sign: float) -> Profiles:
         rows = dataclasses.replace(
             Additive({"a": sign}, rows=900).explained(),
@@ -73,6 +74,7 @@ def test_direction_needs_four_shared_bins():
             attributions=(sign * (np.arange(900) % 3 - 1)).astype(np.float32)[:, None],
         )
         return Profiles.of(accumulate(("a",), sizes, rows, 1.0), ONE)
+
     assert direction_flips(categorical(1.0), categorical(-1.0), ("a",))[0, 0] == 0.0
     assert profile_changes(categorical(1.0), categorical(-1.0), ("a",))[0, 0] > 0.9
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from tests.fixtures.synthetic import HONEST, Additive
+
 from tfx_explain.engine.aggregates.intervals import bucket_draws
 from tfx_explain.engine.aggregates.metrics import area_under_curve, prediction_metrics
 

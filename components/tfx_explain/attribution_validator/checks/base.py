@@ -143,7 +143,7 @@ def judge(measured: Measured, threshold: float) -> Verdict:
 
 
 def worst(statistic: np.ndarray) -> tuple[int, Measured]:
-    """(column with the largest value, the maximum over columns with its interval) of a statistic [1 + draws, features]."""
+    """Of a statistic [1 + draws, features]: (column with the largest value, the maximum with its interval)."""
     value = statistic[0]
     top = int(np.argmax(np.where(np.isfinite(value), value, -np.inf)))
     return top, measure(statistic.max(axis=1))

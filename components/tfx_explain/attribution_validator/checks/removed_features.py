@@ -19,7 +19,8 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         if feature in used:
             continue
         sentence = (
-            f"{feature!r} has no path to the output any more; it carried {percent(share)} in {evidence.reference.name}, "
+            f"{feature!r} has no path to the output any more; it carried {percent(share)} in "
+            f"{evidence.reference.name}, "
             f"{percent(rule.threshold)} need no approval."
         )
         approval = evidence.approval(feature, config)

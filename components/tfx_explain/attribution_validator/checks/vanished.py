@@ -29,7 +29,8 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             continue
         verdict: Verdict = "FAIL" if measured.high < limit else "INCONCLUSIVE"
         sentence = (
-            f"{feature!r} carried {percent(before[i])} in {evidence.reference.name} and carries {percent(measured.value)} "
+            f"{feature!r} carried {percent(before[i])} in {evidence.reference.name} and carries "
+            f"{percent(measured.value)} "
             "now, though the model still has a path from it: it looks unplugged, constant or imputed."
             + evidence.moved_sentence(feature)
         )

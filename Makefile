@@ -1,0 +1,38 @@
+# Everything from a fresh machine: `make demo` and `make test` set up their own environment below .tools and .venv.
+
+UV_VERSION := 0.13.9
+# Called by path: where pyenv's .python-version hides the interpreter that holds it, a uv on PATH is not found.
+UV := .tools/uv/bin/uv
+PYTHON := .venv/bin/python
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export UV_COMPILE_BYTECODE := 1
+
+.PHONY: demo test lint environment clean
+
+demo: environment
+	$(PYTHON) -W ignore pipelines/chicago_taxi/demo.py --output build/demo
+
+test: environment
+	UV=$(abspath $(UV)) PYTHON=$(abspath $(PYTHON)) tests/run_layers.sh
+
+lint: environment
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+environment: .venv/.complete
+
+.venv/.complete: $(UV) pyproject.toml uv.lock .python-version
+	$(UV) sync --frozen --all-extras
+	touch $@
+
+# Debian splits venv from Python: where it is missing, pip alone does.
+$(UV):
+	rm -rf .tools/uv
+	python3 -m venv .tools/uv && .tools/uv/bin/python -m pip install --quiet uv==$(UV_VERSION) \
+		|| { rm -rf .tools/uv && python3 -m pip install --quiet --target .tools/uv uv==$(UV_VERSION); }
+
+clean:
+	rm -rf build dist .venv .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Builds the wheel, installs it with the locked versions into a clean environment, and uses it from another directory.
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$root"
+rm -rf build/wheel
+mkdir -p build/wheel
+"$UV" build --quiet --wheel --out-dir build/wheel
+"$UV" export --quiet --frozen --no-dev --all-extras --no-emit-project --no-hashes >build/wheel/requirements.txt
+"$UV" venv --quiet --seed build/wheel/environment
+"$UV" pip install --quiet --no-compile-bytecode --python build/wheel/environment/bin/python -r build/wheel/requirements.txt build/wheel/*.whl
+elsewhere=$(mktemp -d)
+trap 'rm -rf "$elsewhere"' EXIT
+cd "$elsewhere"
+"$root/build/wheel/environment/bin/python" -W ignore "$root/tests/wheel/check_installed.py"
+"$root/build/wheel/environment/bin/tfx-explain" --help >/dev/null
+rm -rf "$root/build/wheel/environment"
