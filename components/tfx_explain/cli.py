@@ -6,10 +6,12 @@ import datetime
 import glob as globbing
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import rich.console
+import rich.markup
 import rich.progress
 import rich.table
 import typer
@@ -28,6 +30,9 @@ _UNDECIDED = {"INCONCLUSIVE", "NO_REFERENCE"}
 def _quiet() -> None:
     """Explain and gate TFX models."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # What dependencies say of each other is nothing that a user of this command can act on.
+    warnings.simplefilter("ignore")
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
 @app.command()
