@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
-
 from tests.fixtures.artifacts import write_attributions, write_model
 from tests.fixtures.synthetic import HONEST, Additive
+from typer.testing import CliRunner
+
 from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.cli import app, exit_code

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-
 from tests.fixtures.exported_models.export import export
 
 pytestmark = pytest.mark.pipeline

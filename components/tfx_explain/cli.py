@@ -79,11 +79,12 @@ def explain(
         known = None if reference is None else read_reference(str(reference))
     except ArtifactError as error:
         _fail(str(error))
+    # Beam does not resolve relative paths on every runner.
     request = Request(
-        output=str(output),
-        model_uri=str(model),
-        serving_path=str(model),
-        patterns=[(0, examples)],
+        output=str(output.resolve()),
+        model_uri=str(model.resolve()),
+        serving_path=str(model.resolve()),
+        patterns=[(0, os.path.abspath(examples))],
         config=ExplainConfig.make(settings.model_dump() | {"splits": settings.splits[:1]}),
         reference=known,
     )

@@ -1,10 +1,10 @@
 import dataclasses
 
 import pytest
-
 from tests.fixtures.artifacts import pins_of
 from tests.fixtures.parquet import pinned_rows
 from tests.fixtures.synthetic import HONEST, Additive
+
 from tfx_explain.artifacts.statistics import write_statistics
 from tfx_explain.attribution_reference.store import (
     MAX_MODELS,

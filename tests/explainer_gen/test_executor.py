@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
+from tests.fixtures.artifacts import write_model
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
-from tests.fixtures.artifacts import write_model
 from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.artifacts.types import AttributionReference, ModelAttributions
 from tfx_explain.config import ConfigError, ExplainConfig

@@ -11,6 +11,7 @@ from typing import Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
+from tests.integration.small_task import Task
 from tfx import types
 from tfx.components.pusher.component import Pusher
 from tfx.dsl.components.base import base_component, base_executor, base_node, executor_spec
@@ -24,7 +25,6 @@ from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 from tfx.utils import io_utils
 
-from tests.integration.small_task import Task
 from tfx_explain import (
     GATE_NODE_ID,
     AttributionReference,

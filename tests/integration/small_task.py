@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-
 from tests.fixtures.exported_models.examples import serialise
 
 COMPANIES = {"blue": 0.9, "green": -0.7, "red": 0.5, "yellow": -0.3}
