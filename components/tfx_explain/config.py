@@ -112,6 +112,8 @@ class ExplainConfig(_Base):
     """Name of the signature's float output; None takes the one that TFX's conventions name."""
     unit: Literal["logit", "probability"] = "logit"
     """Explain the logit behind a final sigmoid or softmax, or the probability itself."""
+    from_logits: bool = False
+    """The output ends in no sigmoid or softmax because it is logits, as with Keras' `from_logits=True`."""
     target: int | None = pydantic.Field(default=None, ge=0)
     """Output column to explain; None is the only one, or each row's predicted class."""
     splits: tuple[str, ...] = pydantic.Field(default=("eval",), min_length=1)

@@ -18,14 +18,22 @@ class ModelAttributions(artifact.Artifact):
             readers go by it alone, never by a glob.
           - `Split-{split}/attributions-*.parquet`: one row per distinct example and target. Absent when the
             config says `write_rows: false`.
-          - `bucket_statistics.parquet`: per hash bucket, slice, target and feature the weighted sums behind every
-            statistic: what intervals and comparisons are made of.
+            Columns `id`, `count`, `weight`, `bucket`, `slice`, `target`, `prediction`, `convergence_delta`,
+            `num_steps`, `attribution_<feature>`; the manifest's `content.columns` maps raw names to columns.
+          - `bucket_statistics.parquet`: per slice, target, hash bucket and feature the weighted sums behind every
+            statistic (`sum_absolute`, `sum`, `sum_squared`, `sum_row_share`; per value bin `bin_rows`, `bin_weight`,
+            `bin_sum`, `bin_sum_label`; `histogram`): what intervals and comparisons are made of.
+          - `prediction_statistics.parquet`: per slice, target and hash bucket the sums that belong to no feature: rows,
+            weights, failed and unconverged weight, predictions, labels, losses, score histograms.
           - `slice_statistics.parquet`: per slice, feature, target and statistic its value, low, high, n, effective n.
-          - `summary.json`: the overall slice and at most 50 others.
+          - `pins.json`: what comparisons share: settings, input baseline, value bins, cut policies, histogram unit.
+          - `pinned_rows.parquet`: the reference's prediction and background rows, raw, with this model's predictions.
+          - `summary.json`: the overall slice, in six digits.
           - `report.html`: one self-contained page.
 
     * Custom properties of the ModelAttributions artifact:
-      - `status`: `explained`, or `not_explained` for a model that Evaluator refused; then there are no statistics.
+      - `status`: `explained`, or `not_explained` (Evaluator refused the model, or it has no gradient); then there are
+        only `summary.json` with the reason, and the page.
       - `method`: e.g. `integrated_gradients`; `num_steps`: nodes of every row before any repair.
       - `rows`, `features`: counts of distinct rows and of raw features.
       - `model_fingerprint`, `examples_fingerprint`, `config_fingerprint`, `environment_fingerprint`: sha256, hex.
@@ -41,7 +49,8 @@ class AttributionAnomalies(artifact.Artifact):
     * File structure:
       - `{uri}/`
           - `manifest.json`: as in ModelAttributions.
-          - `anomalies.json`: per check its verdict, value, interval, threshold, slice and a sentence.
+          - `anomalies.json`: `blessed`, the blocking sentences, per check its verdict, severity, value, interval,
+            threshold, slice and a sentence; the policy, the model, the models that it was compared with.
           - `report.html`: one self-contained page.
 
     * Custom properties of the AttributionAnomalies artifact:
@@ -60,8 +69,11 @@ class AttributionReference(artifact.Artifact):
     * File structure:
       - `{uri}/`
           - `manifest.json`: as in ModelAttributions.
-          - what is pinned (input baseline, background and prediction rows, value bins, cut policies, config), and for
-            each of the last ten models that passed its bucket statistics, predictions, metrics, fingerprint and URI.
+          - `reference.json`: `gate_id`, and the models that passed, oldest first, at most ten: fingerprint, URI, id,
+            folder.
+          - `pins.json`, `pinned_rows.parquet`: as in ModelAttributions; handed on to every later model.
+          - `models/{number}-{fingerprint}/`: of each model `bucket_statistics.parquet`,
+            `prediction_statistics.parquet`, `pinned_rows.parquet` and `summary.json`.
 
     * Custom properties of the AttributionReference artifact:
       - `gate_id`: the gate that these models passed.

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,13 @@ from tfx_explain.artifacts.pins import Pins, Values
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
-from tfx_explain.engine.feature_graph import FeatureModel, FeatureModelError
+from tfx_explain.engine.feature_graph import Encoded, FeatureModel, FeatureModelError
 from tfx_explain.engine.feature_graph.errors import ExampleError
-from tfx_explain.engine.feature_graph.loading import load_signature
+from tfx_explain.engine.feature_graph.loading import LoadedSignature, load_signature
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.examples import write_example
-from tfx_explain.explainer_gen.labels import LabelError, LabelReader
+from tfx_explain.explainer_gen.labels import LabelError, LabelReader, label_fields
 from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.row_ids import buckets
 from tfx_explain.explainer_gen.sampling import Block
@@ -106,6 +106,16 @@ class ExplainedBlock:
     forward_equivalents: float
 
 
+@dataclasses.dataclass(frozen=True)
+class _Fitted:
+    """A batch of the fixed shape: which of its rows are real and can be run, its examples, and why others cannot."""
+
+    ok: np.ndarray
+    rows: list[bytes]
+    encoded: Encoded
+    failures: Counter[str]
+
+
 class ModelExplainer:
     """A loaded model with its input baseline, bins and label: explains any block of the job."""
 
@@ -141,6 +151,11 @@ class ModelExplainer:
             except LabelError as error:
                 label_error = str(error)
         several = model.num_targets > 1
+        task = task_of(model.link, model.num_targets)
+        if task is None and label_error is None:
+            label_error = (
+                "the output has several columns and no softmax: declare it with from_logits if it is logits of classes"
+            )
         self.facts = ModelFacts(
             features=model.features,
             unused_features=model.unused_features,
@@ -151,11 +166,7 @@ class ModelExplainer:
             unit=model.unit,
             num_targets=model.num_targets,
             target="predicted" if several and spec.config.target is None else str(spec.config.target or 0),
-            task=None
-            if self._labels is None
-            else "multiclass"
-            if several
-            else {"sigmoid": "binary"}.get(model.link, "regression"),
+            task=task if label_error is None else None,
             label_error=label_error,
             notes=model.notes,
             input_baseline=baseline,
@@ -174,16 +185,16 @@ class ModelExplainer:
         size = self._config.batch_size
         for start in range(0, len(raw), size):
             part = list(raw[start : start + size])
-            ok, padded, _ = self._fit(part, decode(part))
-            out[start : start + len(part)][ok] = self.model.predict(self.model.encode(padded))[: len(part)][ok]
+            fitted = self._fit(part, decode(part))
+            out[start : start + len(part)][fitted.ok] = self.model.predict(fitted.encoded)[: len(part)][fitted.ok]
         return out
 
     def explain(self, block: Block) -> ExplainedBlock:
         """Attributions of a block's rows; rows that fail are counted by reason."""
         columns = decode(block.raw)
-        ok, padded, failures = self._fit(block.raw, columns)
+        fitted = self._fit(block.raw, columns)
+        ok, padded, encoded, failures = fitted.ok, fitted.rows, fitted.encoded, fitted.failures
         model, config = self.model, self._config
-        encoded = model.encode(padded)
         scores = model.predict(encoded)  # [batch, targets]
         target = np.full(len(padded), config.target or 0, np.int32)
         if model.num_targets > 1 and config.target is None:
@@ -204,6 +215,14 @@ class ModelExplainer:
         if (ok & ~finite).any():
             failures["the model gave a result that is not finite"] += int((ok & ~finite).sum())
         ok = ok & finite
+        facts, labels = self.facts, {}
+        if self._labels is not None and facts.task is not None:
+            try:
+                label = self._labels.read(padded, columns)[:n][ok]
+                labels = label_fields(facts.task, facts.unit, label, scores[:n][ok].astype(np.float64))
+            except LabelError as error:
+                # For this block alone: another worker's blocks must not depend on what this one met before.
+                facts = dataclasses.replace(facts, label_error=str(error))
         bucket, weight = buckets(block.ids), block.count.astype(np.float64)
         rows = Rows(
             bucket=bucket[ok],
@@ -214,11 +233,11 @@ class ModelExplainer:
             bin_index=self._bin_index(columns)[ok],
             failed_bucket=bucket[~ok],
             failed_weight=weight[~ok],
-            **self._labelled(padded, columns, scores[:n].astype(np.float64), ok),
+            **labels,
         )
         return ExplainedBlock(
             index=block.index,
-            facts=self.facts,
+            facts=facts,
             ids=block.ids[ok],
             split=block.split[ok],
             count=block.count[ok],
@@ -230,47 +249,41 @@ class ModelExplainer:
             forward_equivalents=float(result.forward_equivalents),
         )
 
-    def _fit(self, raw: Sequence[bytes], columns: Columns) -> tuple[np.ndarray, list[bytes], Counter[str]]:
-        """(bool [rows]: the row can be run, [batch_size] examples, failures); the others become the input baseline.
+    def _fit(self, raw: Sequence[bytes], columns: Columns) -> _Fitted:
+        """Replaces rows that cannot be run by the input baseline, pads to the fixed shape, and encodes.
 
-        One fixed shape for every call: gradients of a row are the same bits only among batches of one shape.
+        One shape for every call: gradients of a row are the same bits only among batches of one shape.
         """
         ok, failures = columns.readable.copy(), Counter[str]()
         if (~ok).any():
             failures["the record is no tf.Example"] += int((~ok).sum())
         used = {part for f in (*self.facts.features, *self.facts.uncovered_features) for part in (f, *f.split(" x "))}
-        for (name, kind), column in columns.columns.items():
-            if kind == "f" and name in used and not np.isfinite(column.values).all():
-                bad = np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)]
-                new = np.unique(bad[ok[bad]])
-                failures[f"feature {name!r} is not finite"] += len(new)
-                ok[new] = False
+        for name, bad in _not_finite(columns, used):
+            new = bad[ok[bad]]
+            failures[f"feature {name!r} is not finite"] += len(new)
+            ok[new] = False
         rows = [r if good else self._baseline_example for r, good in zip(raw, ok, strict=True)]
-        padding = [self._baseline_example] * (self._config.batch_size - len(rows))
-        if not self._parses(rows + padding):
+        rows += [self._baseline_example] * (self._config.batch_size - len(rows))
+        try:
+            return _Fitted(ok, rows, self.model.encode(rows), failures)
+        except ExampleError:
             for i in self._refused(rows, 0):
                 failures["the model's parser refused the example"] += 1
                 ok[i] = False
                 rows[i] = self._baseline_example
-        return ok, rows + padding, failures
-
-    def _parses(self, rows: list[bytes]) -> bool:
-        try:
-            self.model.encode(rows)
-        except ExampleError:
-            return False
-        return True
+        return _Fitted(ok, rows, self.model.encode(rows), failures)
 
     def _refused(self, rows: list[bytes], start: int) -> Iterable[int]:
         """Indices of rows that the parser refuses, by halving."""
-        if self._parses(rows):
-            return
-        if len(rows) == 1:
-            yield start
-            return
-        middle = len(rows) // 2
-        yield from self._refused(rows[:middle], start)
-        yield from self._refused(rows[middle:], start + middle)
+        try:
+            self.model.encode(rows)
+        except ExampleError:
+            if len(rows) == 1:
+                yield start
+                return
+            middle = len(rows) // 2
+            yield from self._refused(rows[:middle], start)
+            yield from self._refused(rows[middle:], start + middle)
 
     def _bin_index(self, columns: Columns) -> np.ndarray:
         """int32 [rows, features]."""
@@ -283,46 +296,6 @@ class ModelExplainer:
             else:
                 out[:, j] = bins.assign(*column.first())
         return out
-
-    def _labelled(self, padded: list[bytes], columns: Columns, scores: np.ndarray, ok: np.ndarray) -> dict[str, Any]:
-        """Rows' label fields; none where the job has no label."""
-        if self._labels is None:
-            return {}
-        n = len(ok)
-        try:
-            label = self._labels.read(padded, columns)[:n]
-        except LabelError as error:
-            self.facts = dataclasses.replace(self.facts, label_error=str(error), task=None)
-            self._labels = None
-            return {}
-        label, scores = np.where(ok, label, np.nan)[ok], scores[ok]
-        if self.facts.task == "binary":
-            label = np.where((label == 0) | (label == 1), label, np.nan)
-            logit = scores[:, 0]
-            if self.facts.unit == "probability":
-                p = np.clip(logit, 1e-7, 1 - 1e-7)
-                logit = np.log(p) - np.log1p(-p)
-            return {
-                "label": label,
-                "score": logit,
-                "binary": True,
-                "log_loss": np.logaddexp(0.0, logit) - label * logit,
-                "correct": ((logit > 0) == (label == 1)).astype(np.float64),
-            }
-        if self.facts.task == "multiclass":
-            label = np.where((label >= 0) & (label < scores.shape[1]) & (label == np.floor(label)), label, np.nan)
-            known = np.where(np.isfinite(label), label, 0).astype(int)
-            if self.facts.unit == "probability":
-                log_probability = np.log(np.clip(scores, 1e-7, 1.0))
-            else:
-                shifted = scores - scores.max(axis=1, keepdims=True)
-                log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-            return {
-                "label": label,
-                "log_loss": -log_probability[np.arange(len(known)), known],
-                "correct": (np.argmax(scores, axis=1) == known).astype(np.float64),
-            }
-        return {"label": label, "squared_error": (scores[:, 0] - label) ** 2}
 
 
 def resolve_input_baseline(spec: JobSpec, profiles: Mapping[str, FeatureProfile]) -> tuple[dict[str, Values], str]:
@@ -349,6 +322,15 @@ def _typed(name: str, value: Any, profiles: Mapping[str, FeatureProfile]) -> Val
     if any(isinstance(v, str) for v in values):
         raise ValueError(f"input_baseline of feature {name!r} must be a number. Received: {value!r}")
     return kind, tuple(float(v) if kind == "f" else int(v) for v in values)
+
+
+def task_of(link: str, num_targets: int) -> str | None:
+    """`binary`, `multiclass` or `regression`; None for several columns that are no classes' scores."""
+    if link == "raw":
+        return "regression" if num_targets == 1 else None
+    if link == "sigmoid":
+        return "binary" if num_targets == 1 else None
+    return "multiclass"
 
 
 def environment_facts() -> dict[str, Any]:
@@ -378,37 +360,46 @@ def digest(text: str) -> str:
 def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:
     """Loads the model; it is split and verified on the rows of the sample that it can run."""
     logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
-    usable = _usable(spec, sample)
-    if not usable:
-        raise ExampleError(
-            f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, or "
-            "lack features that its parser asks for"
-        )
-    return FeatureModel.load(
-        spec.model_path,
-        sample=usable,
-        signature=spec.config.signature,
-        output=spec.config.output,
-        unit=spec.config.unit,
-        input_baseline=baseline,
-        cut_policies=policies,
-    )
-
-
-def _usable(spec: JobSpec, sample: Sequence[bytes]) -> list[bytes]:
     columns = decode(sample)
     good = columns.readable.copy()
-    for (_, kind), column in columns.columns.items():
-        if kind == "f":
-            good[np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)]] = False
+    for _, bad in _not_finite(columns):
+        good[bad] = False
     rows = [raw for raw, ok in zip(sample, good, strict=True) if ok]
-    loaded = load_signature(spec.model_path, spec.config.signature)
 
-    def runs(part: list[bytes]) -> bool:
-        try:
-            loaded.outputs(np.array(part, object))
-        except tf.errors.InvalidArgumentError:
-            return False
-        return True
+    def load(usable: Sequence[bytes]) -> FeatureModel:
+        if not usable:
+            raise ExampleError(
+                f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, "
+                "or lack features that its parser asks for"
+            )
+        return FeatureModel.load(
+            spec.model_path,
+            sample=usable,
+            signature=spec.config.signature,
+            output=spec.config.output,
+            unit=spec.config.unit,
+            input_baseline=baseline,
+            cut_policies=policies,
+            from_logits=spec.config.from_logits,
+        )
 
-    return rows if rows and runs(rows) else [row for row in rows if runs([row])]
+    try:
+        return load(rows)
+    except ExampleError:
+        loaded = load_signature(spec.model_path, spec.config.signature)
+        return load([row for row in rows if _runs(loaded, row)])
+
+
+def _runs(loaded: LoadedSignature, row: bytes) -> bool:
+    try:
+        loaded.outputs(np.array([row], object))
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
+
+
+def _not_finite(columns: Columns, names: Collection[str] | None = None) -> Iterable[tuple[str, np.ndarray]]:
+    """(feature, rows) of float features that hold NaN or infinity."""
+    for (name, kind), column in columns.columns.items():
+        if kind == "f" and (names is None or name in names) and not np.isfinite(column.values).all():
+            yield name, np.unique(np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)])

@@ -1,6 +1,8 @@
-"""Labels of raw examples: a raw feature, or an output of one of the model's own signatures."""
+"""Labels of raw examples: a raw feature, or an output of one of the model's own signatures; and losses by them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -57,7 +59,13 @@ class LabelReader:
           LabelError: the label is no number, or not one a row.
         """
         if self._function is not None:
-            values = self._function(**{self._input: tf.constant(raw)})[self._label.key]
+            try:
+                values = self._function(**{self._input: tf.constant(raw)})[self._label.key]
+            except tf.errors.InvalidArgumentError as error:
+                raise LabelError(
+                    f"signature {self._label.preprocessing_function!r} refuses the rows, as it does where the "
+                    f"label's raw features are missing: {error.message.splitlines()[0]}"
+                ) from error
             if isinstance(values, tf.SparseTensor):
                 values = tf.sparse.to_dense(values)
             array = np.asarray(values)
@@ -78,3 +86,41 @@ class LabelReader:
         if not found and (self._label.key, "b") in columns.columns:
             raise LabelError(f"label {self._label.key!r} must be a number. Received: strings")
         return out
+
+
+def label_fields(task: str, unit: str, label: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+    """The fields of `Rows` that need a label; a label that does not fit the task becomes NaN.
+
+    Args:
+      task: `binary`, `multiclass` or `regression`.
+      unit: of the scores: `logit`, `probability` or `output`.
+      label: float64 [rows], NaN where there is none.
+      scores: float64 [rows, targets], the model's predictions.
+    """
+    if task == "binary":
+        label = np.where((label == 0) | (label == 1), label, np.nan)
+        logit = scores[:, 0]
+        if unit == "probability":
+            p = np.clip(logit, 1e-7, 1 - 1e-7)
+            logit = np.log(p) - np.log1p(-p)
+        return {
+            "label": label,
+            "score": logit,
+            "binary": True,
+            "log_loss": np.logaddexp(0.0, logit) - label * logit,
+            "correct": ((logit > 0) == (label == 1)).astype(np.float64),
+        }
+    if task == "multiclass":
+        label = np.where((label >= 0) & (label < scores.shape[1]) & (label == np.floor(label)), label, np.nan)
+        known = np.where(np.isfinite(label), label, 0).astype(int)
+        if unit == "probability":
+            log_probability = np.log(np.clip(scores, 1e-7, 1.0))
+        else:
+            shifted = scores - scores.max(axis=1, keepdims=True)
+            log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return {
+            "label": label,
+            "log_loss": -log_probability[np.arange(len(known)), known],
+            "correct": (np.argmax(scores, axis=1) == known).astype(np.float64),
+        }
+    return {"label": label, "squared_error": (scores[:, 0] - label) ** 2}

@@ -94,6 +94,21 @@ def test_the_penguin_example_has_logits_without_a_link(load):
     assert (model.link, model.unit, model.num_targets) == ("raw", "output", 3)
 
 
+def test_declared_logits_are_explained_against_their_mean():
+    """`from_logits`: the target's logit minus the row's mean logit, and softmax probabilities where those are asked."""
+    exported = export("penguin")
+    load = {"sample": exported.examples[:16], "from_logits": True}
+    model = FeatureModel.load(exported.path, **load)
+    assert (model.link, model.unit) == ("softmax", "logit")
+    encoded, baseline = model.encode(exported.examples[:50]), model.encode([exported.input_baseline])
+    logits, target = model.predict(encoded), np.arange(50) % 3
+    got = model.path_gradients(encoded, baseline, target, *gauss_legendre(50))
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(got.prediction, centred[np.arange(50), target], atol=1e-5)
+    probabilities = FeatureModel.load(exported.path, **load, unit="probability")
+    np.testing.assert_allclose(probabilities.predict(encoded).sum(axis=1), 1.0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["taxi", "vocabulary_smooth", "missing_relu"])
 def test_predictions_are_the_signatures(name):
     exported = export(name)

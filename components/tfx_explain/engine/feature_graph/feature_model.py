@@ -12,7 +12,14 @@ from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_b
 from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, ExampleError, SelfCheckError
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
-from tfx_explain.engine.feature_graph.output import Output, apply_link, explained_value, find_output, in_unit
+from tfx_explain.engine.feature_graph.output import (
+    Output,
+    apply_link,
+    declared_logits,
+    explained_value,
+    find_output,
+    in_unit,
+)
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
 from tfx_explain.engine.feature_graph.path import PathFunctions
 from tfx_explain.engine.feature_graph.policies import (
@@ -66,6 +73,7 @@ class FeatureModel:
         self.cut_policies = {name: policies.get(name, "feature") for name in self.features}
         self.output = output.name
         self.link = output.link
+        self._output = output
         self.unit = unit
         self.num_targets = num_targets
         self._loaded = loaded
@@ -87,6 +95,7 @@ class FeatureModel:
         unit: Literal["logit", "probability"] = "logit",
         input_baseline: bytes | None = None,
         cut_policies: Mapping[str, str] | None = None,
+        from_logits: bool = False,
     ) -> FeatureModel:
         """Loads a SavedModel, finds where its raw features become differentiable, and checks itself on the sample.
 
@@ -102,6 +111,7 @@ class FeatureModel:
                 policy `feature` does not converge in 200 nodes, `latest` is taken instead.
             cut_policies: pinned policies by attributed feature. They are used as they are; those of features that this
                 model does not use are left out, with a note.
+            from_logits: an output that ends in no sigmoid or softmax is logits, as Keras' losses call it.
 
         Raises:
             FeatureModelError: by its subclass, why the model cannot be explained.
@@ -121,6 +131,8 @@ class FeatureModel:
         flat = repair_gradients(FlatGraph.from_signature(loaded.signature), strings)
         explained = find_output(flat, output)
         num_targets = int(np.prod(whole[explained.name].shape[1:], dtype=int))
+        if from_logits:
+            explained = declared_logits(explained, num_targets)
         actual_unit = "output" if explained.link == "raw" else unit
         pinned = dict(cut_policies or {})
 
@@ -233,7 +245,8 @@ class FeatureModel:
     def _check_against(self, whole: np.ndarray, sample: np.ndarray) -> None:
         """The parts must give what the untouched signature gives, for the sample and for its first row alone."""
         for rows in (len(sample), 1):
-            parts = apply_link(self._logits(self.encode(sample[:rows])), self.link).numpy()
+            logits = self._logits(self.encode(sample[:rows]))
+            parts = (apply_link(logits, self.link) if self._output.applied else logits).numpy()
             expected = whole[:rows].reshape(rows, -1)
             scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
             difference = relative_difference(expected, parts, float(scale))

@@ -22,11 +22,20 @@ class Output:
         name: the signature's name for it.
         tensor: name of the tensor before the link: the logits, or the output itself.
         link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
+        applied: whether the graph applies the link itself; False for logits that are declared to be such.
     """
 
     name: str
     tensor: str
     link: str
+    applied: bool = True
+
+
+def declared_logits(output: Output, num_targets: int) -> Output:
+    """An output that ends in no link, as the logits that its user says it is (Keras: `from_logits=True`)."""
+    if output.link != "raw":
+        return output
+    return dataclasses.replace(output, link="sigmoid" if num_targets == 1 else "softmax", applied=False)
 
 
 def find_output(flat: FlatGraph, name: str | None) -> Output:
