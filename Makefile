@@ -6,6 +6,7 @@ UV := .tools/uv/bin/uv
 PYTHON := .venv/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export UV_COMPILE_BYTECODE := 1
+export UV_PROJECT_ENVIRONMENT := .venv
 
 .PHONY: demo test lint environment clean
 

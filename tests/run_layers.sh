@@ -7,14 +7,17 @@ export PYTHON UV
 report=""
 failed=0
 
+mkdir -p build/test
+
 layer() {
-  local name=$1 start=$SECONDS code
+  local name=$1 start=$SECONDS code log="build/test/${1// /-}.log"
   shift
   printf '\n== %s\n' "$name"
-  "$@"
-  code=$?
-  report+="$(printf '%-28s %5d s   %s' "$name" $((SECONDS - start)) "$([ $code -eq 0 ] && echo passed || echo "FAILED ($code)")")"$'\n'
-  [ $code -eq 0 ] || failed=1
+  "$@" 2>&1 | tee "$log"
+  code=${PIPESTATUS[0]}
+  report+="$(printf '%-28s %5d s   %-11s %s' "$name" $((SECONDS - start)) \
+    "$([ "$code" -eq 0 ] && echo passed || echo "FAILED ($code)")" "$(tail -n 1 "$log")")"$'\n'
+  [ "$code" -eq 0 ] || failed=1
 }
 
 pytest_layer() {

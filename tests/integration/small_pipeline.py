@@ -188,10 +188,11 @@ class Store:
     def __init__(self, root: Path):
         self.root = root
         self.serving = root / "serving"
-        self._known_runs: set[int] = set()
+        self._taken: set[int] = set()
 
     def run(self, nodes: Sequence[base_node.BaseNode], beam_pipeline_args: Sequence[str] = (RUNNER,)) -> Run:
         """Runs a pipeline of these nodes."""
+        before = self._runs() if self._path.exists() else set()
         LocalDagRunner().run(
             pipeline.Pipeline(
                 pipeline_name=PIPELINE_NAME,
@@ -202,11 +203,14 @@ class Store:
                 beam_pipeline_args=list(beam_pipeline_args),
             )
         )
-        contexts = self.mlmd().get_contexts_by_type("pipeline_run")
-        # A run that happened meanwhile has been taken already.
-        (context,) = (c for c in contexts if c.id not in self._known_runs)
-        self._known_runs.add(context.id)
-        return Run(self, {self.node(e): e for e in self.mlmd().get_executions_by_context(context.id)})
+        # A run that happened meanwhile is new as well, but has been taken already.
+        (context,) = self._runs() - before - self._taken
+        self._taken.add(context)
+        return Run(self, {self.node(e): e for e in self.mlmd().get_executions_by_context(context)})
+
+    def _runs(self) -> set[int]:
+        """Ids of the contexts of all runs."""
+        return {context.id for context in self.mlmd().get_contexts_by_type("pipeline_run")}
 
     @property
     def _path(self) -> Path:

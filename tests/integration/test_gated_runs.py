@@ -1,6 +1,6 @@
-"""One pipeline's life under the gate, in one metadata store: real components, toy Evaluator, no training.
+"""A pipeline's life under the gate: real components, a toy Evaluator, no training.
 
-The runs are made once, in order, as `RUNS` says; every test reads what they left in the metadata store.
+The runs are made once, in the order of the fixtures; every test reads what they left in the metadata store.
 """
 
 import datetime
@@ -11,7 +11,7 @@ import pytest
 from tests.integration import small_pipeline as small
 from tests.integration.small_task import EVAL_ROWS
 
-from tfx_explain import GATE_NODE_ID
+from tfx_explain import GATE_NODE_ID, add_attribution_gate
 from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.fingerprint import model_fingerprint
 from tfx_explain.artifacts.manifest import read_manifest, verify
@@ -50,6 +50,18 @@ def runs(task, tmp_path_factory):
     # Evaluator refuses it: also the cheapest run that shows what the next one finds.
     done["refused by Evaluator"] = run("honest_3", blesses=False)
     return done
+
+
+@pytest.fixture(scope="module")
+def inserted(task, tmp_path_factory):
+    """A pass, a refusal and a look at what the next run finds, under a gate that was put into a plain list of nodes."""
+    store = small.Store(tmp_path_factory.mktemp("store"))
+
+    def run(model, blesses=True):
+        nodes = small.ungated(task, model, store.serving, blesses)
+        return store.run(add_attribution_gate(nodes, validation_config=POLICY))
+
+    return run("honest_1"), run("leaky"), run("honest_2", blesses=False)
 
 
 def test_the_first_model_passes_by_absolute_checks_and_is_pushed(runs):
@@ -161,8 +173,25 @@ def test_a_model_that_evaluator_refused_is_not_explained(runs):
     assert refused.new_reference is None
 
 
+def test_an_inserted_gate_passes_what_a_hand_wired_one_passes(inserted, runs):
+    passed, by_hand = inserted[0], runs["first"]
+    assert set(passed.executions) == set(by_hand.executions)
+    assert passed.passed and passed.pushed
+    assert passed.new_reference == ["honest_1"]
+    assert passed.anomalies["results"] == by_hand.anomalies["results"]
+
+
+def test_an_inserted_gate_refuses_what_a_hand_wired_one_refuses(inserted, runs):
+    _, refused, after = inserted
+    assert refused.baseline == refused.reference == ["honest_1"]
+    assert refused.blocked_by == runs["leaky"].blocked_by
+    assert not refused.passed and not refused.pushed
+    assert refused.new_reference is None
+    assert after.baseline == after.reference == ["honest_1"]
+
+
 def _properties(artifact):
-    """Custom properties as Python values; whole numbers as ints."""
+    """Custom properties as Python values."""
     return {name: getattr(v, v.WhichOneof("value")) for name, v in artifact.custom_properties.items()}
 
 

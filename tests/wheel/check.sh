@@ -6,9 +6,9 @@ cd "$root"
 rm -rf build/wheel
 mkdir -p build/wheel
 "$UV" build --quiet --wheel --out-dir build/wheel
-"$UV" export --quiet --frozen --no-dev --all-extras --no-emit-project --no-hashes >build/wheel/requirements.txt
+"$UV" export --quiet --frozen --no-dev --all-extras --no-emit-project --no-hashes >build/wheel/constraints.txt
 "$UV" venv --quiet --seed build/wheel/environment
-"$UV" pip install --quiet --no-compile-bytecode --python build/wheel/environment/bin/python -r build/wheel/requirements.txt build/wheel/*.whl
+"$UV" pip install --quiet --no-compile-bytecode --python build/wheel/environment/bin/python -c build/wheel/constraints.txt build/wheel/*.whl
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 cd "$elsewhere"

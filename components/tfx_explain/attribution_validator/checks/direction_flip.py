@@ -17,6 +17,11 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         name = evidence.reference.name if evidence.reference else "no model"
         if measured.value == 0:
             return f"No feature pushes the other way than in {name}."
+        if measured.high <= rule.threshold:
+            return (
+                f"Against {name}, {evidence.common[top]!r} turned its direction most: share times turn is "
+                f"{measured.value:.3f}, allowed is {rule.threshold:.3g}."
+            )
         return (
             f"{evidence.common[top]!r} pushes predictions the other way than in {name}: share times turn is "
             f"{measured.value:.3f}, allowed is {rule.threshold:.3g}."
