@@ -35,7 +35,7 @@ class Task:
         return str(self.root / "examples")
 
     def model(self, name: str) -> str:
-        """URI of a Model: `honest_1` to `honest_5` are retrains of each other, `leaky` leans on the leak."""
+        """URI of a Model: `honest_1` to `honest_6` are retrains of each other, `leaky` leans on the leak."""
         return str(self.root / "models" / name)
 
     @classmethod
@@ -44,7 +44,7 @@ class Task:
         task, random = cls(root), np.random.default_rng(0)
         _write_split(root / "examples" / "Split-train", 64, random)
         _write_split(root / "examples" / "Split-eval", EVAL_ROWS, random)
-        for number in range(1, 6):
+        for number in range(1, 7):
             noise = np.random.default_rng(number).normal(1, 0.05, len(HONEST))
             weights = {name: w * n for (name, w), n in zip(HONEST.items(), noise, strict=True)}
             _export(Path(task.model(f"honest_{number}")), weights)

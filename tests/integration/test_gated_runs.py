@@ -44,11 +44,19 @@ def runs(task, tmp_path_factory):
     done["judged by a stricter policy"] = run("honest_3", STRICT)
     done["fourth"] = run("honest_4")
 
-    leaky = small.gated(task, "leaky", store.serving, POLICY)
-    small.interrupt(leaky, lambda: done.update(meanwhile=run("honest_5")))
-    done["interrupted"] = store.run(leaky)
+    def interrupted(name, model, policy, meanwhile):
+        nodes = small.gated(task, model, store.serving, policy)
+        small.interrupt(nodes, lambda: done.update({f"{name}, meanwhile": meanwhile()}))
+        done[name] = store.run(nodes)
+
+    interrupted("refused late", "leaky", POLICY, lambda: run("honest_5"))
     # Evaluator refuses it: also the cheapest run that shows what the next one finds.
     done["refused by Evaluator"] = run("honest_3", blesses=False)
+
+    interrupted("known and refused late", "honest_5", STRICT, lambda: run("honest_6"))
+    done["after a known model was refused late"] = run("leaky", blesses=False)
+    interrupted("passed late", "honest_3", POLICY, lambda: run("honest_4", STRICT))
+    done["after a model passed late"] = run("leaky", blesses=False)
     return done
 
 
@@ -144,9 +152,7 @@ def test_a_model_refused_later_stays_neither_reference_nor_baseline(runs):
 
 
 def test_a_refused_run_leaves_the_reference_to_one_that_passed_meanwhile(runs):
-    interrupted, meanwhile, after = runs["interrupted"], runs["meanwhile"], runs["refused by Evaluator"]
-    started, passed = (r.executions[n].id for r, n in ((interrupted, "ExplainerGen"), (meanwhile, GATE_NODE_ID)))
-    assert started < passed < interrupted.executions[GATE_NODE_ID].id
+    interrupted, meanwhile, after = _interrupted(runs, "refused late", "refused by Evaluator")
     assert meanwhile.passed and meanwhile.pushed
     assert interrupted.reference == meanwhile.reference == ["honest_1", "honest_2", "honest_4"]
     assert interrupted.blocked_by >= {"max_share", "new_features"}
@@ -154,6 +160,40 @@ def test_a_refused_run_leaves_the_reference_to_one_that_passed_meanwhile(runs):
     assert interrupted.new_reference is None
     assert after.reference == ["honest_1", "honest_2", "honest_4", "honest_5"]
     assert after.baseline == ["honest_5"]
+
+
+def _interrupted(runs, name, after):
+    """The run, the one that came and went while it was explaining, and the next one."""
+    late, meanwhile = runs[name], runs[f"{name}, meanwhile"]
+    verdict = meanwhile.executions[GATE_NODE_ID].id
+    assert late.executions["ExplainerGen"].id < verdict < late.executions[GATE_NODE_ID].id
+    return late, meanwhile, runs[after]
+
+
+def test_refusing_a_known_model_late_keeps_the_baseline_that_passed_meanwhile(runs):
+    late, meanwhile, after = _interrupted(runs, "known and refused late", "after a known model was refused late")
+    assert "honest_5" in late.reference and not late.passed
+    assert meanwhile.passed and meanwhile.new_reference[-1] == "honest_6"
+    assert "honest_5" not in after.reference
+    assert after.baseline == ["honest_6"]
+
+
+@pytest.mark.xfail(strict=True, reason="the late run writes the history that it read, without what passed meanwhile")
+def test_refusing_a_known_model_late_keeps_the_reference_that_passed_meanwhile(runs):
+    assert runs["after a known model was refused late"].reference[-1] == "honest_6"
+
+
+def test_a_model_refused_while_another_passes_is_no_baseline(runs):
+    late, meanwhile, after = _interrupted(runs, "passed late", "after a model passed late")
+    assert "honest_4" in late.reference and late.passed
+    assert not meanwhile.passed and "honest_4" not in meanwhile.new_reference
+    assert after.reference[-1] == "honest_3"
+    assert after.baseline != ["honest_4"]
+
+
+@pytest.mark.xfail(strict=True, reason="the late run writes the history that it read, with what was refused meanwhile")
+def test_a_model_refused_while_another_passes_is_no_reference(runs):
+    assert "honest_4" not in runs["after a model passed late"].reference
 
 
 def test_a_model_that_evaluator_refused_is_not_explained(runs):
