@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/integrated_gradients.py
 
-Prints CPU time of both in turn, and the ratio bare / ours pair by pair: above 1, ours is faster. Both run 50 nodes on the
-same rows and agree; ours starts from encoded examples, and also gives predictions, deltas and sums to raw features.
+Prints CPU time of both in turn, and the ratio bare / ours pair by pair: above 1, ours is faster. Both run 50 nodes on
+the same rows and agree; ours starts from encoded examples, and also gives predictions, deltas and sums to raw features.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ def main() -> None:
     ratios = [b / o for b, o in zip(times[bare], times[engine], strict=True)]
     sys.stdout.write(
         f"{ROWS} rows x {NODES} nodes, {FEATURES}-64-64-1 ReLU; largest difference {difference:.1e}\n"
-        f"bare tape loop {statistics.median(times[bare]):.3f} CPU-s, tfx-explain {statistics.median(times[engine]):.3f} "
-        f"CPU-s; ratio median {statistics.median(ratios):.2f} (min {min(ratios):.2f}, max {max(ratios):.2f})\n"
+        f"bare tape loop {statistics.median(times[bare]):.3f} CPU-s, "
+        f"tfx-explain {statistics.median(times[engine]):.3f} CPU-s; "
+        f"ratio median {statistics.median(ratios):.2f} (min {min(ratios):.2f}, max {max(ratios):.2f})\n"
     )
 
 

@@ -133,7 +133,7 @@ def validate(
     from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
 
     today = datetime.datetime.now(datetime.timezone.utc).date()
-    judged = judge_artifacts(str(attributions), None if reference is None else str(reference), policy, today)
+    judged = judge_artifacts(str(attributions), [] if reference is None else [str(reference)], policy, today)
     console = rich.console.Console()
     table = rich.table.Table("check", "verdict", "what was found")
     for result in judged.verdict.results:

@@ -11,6 +11,7 @@ from tfx_explain.attribution_reference.store import (
     PassedModel,
     Reference,
     read_reference,
+    read_references,
     write_reference,
 )
 
@@ -28,7 +29,7 @@ def model(name: str, seed: int = 0) -> PassedModel:
 
 @pytest.fixture
 def reference():
-    return Reference("default", pins_of(tuple(HONEST)), pinned_rows(), (model("a"), model("b", 1)))
+    return Reference("default", pins_of(tuple(HONEST)), pinned_rows(), (model("a"), model("b", 1)), ("passed", "b" * 8))
 
 
 def test_a_reference_survives_the_disk(reference, tmp_path):
@@ -58,3 +59,76 @@ def test_a_model_is_compared_with_the_newest_other(reference):
     assert reference.newest_other(b.fingerprint) is a
     assert reference.without_model(b.fingerprint).newest_other(a.fingerprint) is a
     assert reference.without_model(a.fingerprint).without_model(b.fingerprint).newest_other("x") is None
+
+
+# Runs beside each other: each knows what stood when it began, and publishes that with its own verdict.
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """Writes references one after the other; gives their folders, oldest first."""
+    folders = []
+
+    def one(reference):
+        folders.append(str(tmp_path / str(len(folders))))
+        write_reference(folders[-1], reference)
+        return folders
+
+    return one
+
+
+def names(folders):
+    return [m.model_id for m in read_references(folders).models]
+
+
+def test_no_reference_is_none():
+    assert read_references([]) is None
+
+
+def test_one_after_the_other_the_newest_holds_all(reference, publish):
+    known = read_references(publish(reference))
+    known = read_references(publish(known.with_model(model("c"), known.pins)))
+    folders = publish(known.without_model("b" * 8))
+    assert names(folders) == names(folders[-1:]) == ["a", "c"]
+
+
+@pytest.mark.parametrize("late", ["refused", "passed"])
+def test_a_pass_beside_a_late_verdict_is_not_lost(reference, publish, late):
+    begun = read_references(publish(reference))
+    publish(begun.with_model(model("c"), begun.pins))
+    folders = publish(begun.without_model("a" * 8) if late == "refused" else begun.with_model(model("d"), begun.pins))
+    assert names(folders[-1:]) == (["b"] if late == "refused" else ["a", "b", "d"])
+    assert names(folders) == (["b", "c"] if late == "refused" else ["a", "b", "c", "d"])
+
+
+def test_a_model_refused_beside_a_late_pass_does_not_come_back(reference, publish):
+    begun = read_references(publish(reference))
+    publish(begun.without_model("b" * 8))
+    folders = publish(begun.with_model(model("d"), begun.pins))
+    assert names(folders[-1:]) == ["a", "b", "d"]
+    assert names(folders) == ["a", "d"]
+
+
+def test_what_was_taken_over_stays_when_the_window_moves_on(reference, publish):
+    begun = read_references(publish(reference))
+    publish(begun.with_model(model("c"), begun.pins))
+    known = read_references(publish(begun.without_model("a" * 8)))
+    folders = publish(known.with_model(model("e"), known.pins))
+    assert names(folders) == names(folders[-1:]) == ["b", "c", "e"]
+
+
+def test_of_two_verdicts_on_one_model_the_newer_holds(reference, publish):
+    begun = read_references(publish(reference))
+    publish(begun.with_model(model("c"), begun.pins))
+    assert names(publish(begun.with_model(model("c"), begun.pins).without_model("c" * 8))) == ["a", "b"]
+
+
+def test_a_feature_that_a_pass_beside_brought_is_pinned(reference, publish):
+    begun = read_references(publish(reference))
+    publish(begun.with_model(model("c"), pins_of((*HONEST, "new"))))
+    assert "new" in read_references(publish(begun.with_model(model("d"), begun.pins))).pins.cut_policies
+
+
+def test_a_reference_of_another_gate_does_not_mix_in(reference, publish):
+    publish(dataclasses.replace(reference.with_model(model("c"), reference.pins), gate_id="other"))
+    assert names(publish(reference)) == ["a", "b"]

@@ -88,7 +88,11 @@ class ValidatorExecutor(base_executor.BaseExecutor):
         for artifact in (blessing, anomalies):
             artifact.set_string_custom_property(properties.GATE_ID, policy["gate_id"])
 
-        held = _read(input_dict["reference"][0], "models.json") if input_dict.get("reference") else []
+        held = (
+            _read(max(input_dict["reference"], key=lambda a: a.id), "models.json")
+            if input_dict.get("reference")
+            else []
+        )
         if passed == (model.uri in held):
             output_dict["new_reference"].clear()
         else:

@@ -86,9 +86,9 @@ def plain(model, tmp_path_factory):
 def reference(plain, tmp_path_factory):
     """The plain run as a model that passed: its input baseline is the same whatever rows come later."""
     candidate = read_candidate(str(plain[0]))
-    first = Reference(
-        "default", candidate.pins, candidate.manifest.read("pinned_rows.parquet"), (candidate.record("m", "1"),)
-    )
+    record = candidate.record("m", "1")
+    rows = candidate.manifest.read("pinned_rows.parquet")
+    first = Reference("default", candidate.pins, rows, (record,), ("passed", record.fingerprint))
     folder = str(tmp_path_factory.mktemp("reference") / "reference")
     write_reference(folder, first)
     return read_reference(folder)
@@ -222,7 +222,7 @@ def test_no_rows_are_an_artifact_that_nothing_passes(model, tmp_path):
     none = explain(tmp_path / "b", model, "")
     assert none["examples"]["rows"] == 0
     policy = ValidationConfig.make({"without_reference": {"absolute_checks_decide": {"until": "2999-01-01"}}})
-    judged = judge_artifacts(str(tmp_path / "a"), None, policy, datetime.date(2026, 1, 1))
+    judged = judge_artifacts(str(tmp_path / "a"), [], policy, datetime.date(2026, 1, 1))
     assert not judged.verdict.blessed
     assert "No row was explained" in judged.verdict.blocking[0].sentence
 
@@ -260,7 +260,7 @@ def test_a_model_that_cannot_be_explained_says_why(plain, tmp_path):
     summary = explain(tmp_path / "a", other, pattern)
     assert summary["status"] == "not_explained"
     assert summary["reason"]
-    judged = judge_artifacts(str(tmp_path / "a"), None, ValidationConfig(), datetime.date(2026, 1, 1))
+    judged = judge_artifacts(str(tmp_path / "a"), [], ValidationConfig(), datetime.date(2026, 1, 1))
     assert summary["reason"] in judged.verdict.blocking[0].sentence
 
 

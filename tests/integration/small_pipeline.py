@@ -36,7 +36,7 @@ from tfx_explain import (
 )
 from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.manifest import read_manifest
-from tfx_explain.attribution_reference.store import read_reference
+from tfx_explain.attribution_reference.store import read_references
 from tfx_explain.explainer_gen import executor as explainer_executor
 
 BASELINE_NODE_ID = "latest_blessed_model_resolver"
@@ -328,5 +328,5 @@ def _events(events: Sequence[pb.Event], kind: pb.Event.Type) -> list[pb.Event]:
 def _models(references: list[pb.Artifact]) -> list[str] | None:
     if not references:
         return None
-    (artifact,) = references
-    return [Path(model.model_uri).name for model in read_reference(artifact.uri).models]
+    known = read_references([artifact.uri for artifact in references])
+    return [Path(model.model_uri).name for model in known.models]

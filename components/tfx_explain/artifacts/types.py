@@ -70,7 +70,7 @@ class AttributionReference(artifact.Artifact):
       - `{uri}/`
           - `manifest.json`: as in ModelAttributions.
           - `reference.json`: `gate_id`, and the models that passed, oldest first, at most ten: fingerprint, URI, id,
-            folder.
+            folder; the verdict that made this reference, and the references that it was made with the knowledge of.
           - `pins.json`, `pinned_rows.parquet`: as in ModelAttributions; handed on to every later model.
           - `models/{number}-{fingerprint}/`: of each model `bucket_statistics.parquet`,
             `prediction_statistics.parquet`, `pinned_rows.parquet` and `summary.json`.

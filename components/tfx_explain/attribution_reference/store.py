@@ -26,6 +26,10 @@ REFERENCE_FILE = "reference.json"
 PINNED_ROWS_FILE = "pinned_rows.parquet"
 SUMMARY_FILE = "summary.json"
 MAX_MODELS = 10
+WINDOW = 5
+"""References that a resolver gives: the newest, and those that runs beside it may have published unseen."""
+
+PASSED, REFUSED = "passed", "refused"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,12 +77,16 @@ class Reference:
       pins: what every later model must share.
       pinned_rows: bytes of pinned_rows.parquet: role, id, example, prediction of the first model.
       models: models that passed, oldest first, at most MAX_MODELS; may be empty after a refusal.
+      event: (PASSED or REFUSED, fingerprint): the verdict that made this reference.
+      seen: digests of the published references that this one was made with the knowledge of.
     """
 
     gate_id: str
     pins: Pins
     pinned_rows: bytes
     models: tuple[PassedModel, ...]
+    event: tuple[str, str]
+    seen: frozenset[str] = frozenset()
 
     def newest_other(self, fingerprint: str) -> PassedModel | None:
         """The newest model but the one with this fingerprint; that one where there is no other."""
@@ -92,11 +100,35 @@ class Reference:
     def with_model(self, model: PassedModel, pins: Pins) -> Reference:
         """This reference after one more model passed; `pins` may know more features."""
         others = tuple(m for m in self.models if m.fingerprint != model.fingerprint)
-        return dataclasses.replace(self, pins=pins, models=(*others, model)[-MAX_MODELS:])
+        event = PASSED, model.fingerprint
+        return dataclasses.replace(self, pins=pins, models=(*others, model)[-MAX_MODELS:], event=event)
 
     def without_model(self, fingerprint: str) -> Reference:
         """This reference after a model in it was refused."""
-        return dataclasses.replace(self, models=tuple(m for m in self.models if m.fingerprint != fingerprint))
+        models = tuple(m for m in self.models if m.fingerprint != fingerprint)
+        return dataclasses.replace(self, models=models, event=(REFUSED, fingerprint))
+
+    def after(self, other: Reference) -> Reference:
+        """This reference with the verdict of one that a run beside it published, and that it was made without.
+
+        Of two verdicts on one model this one, the newer, holds.
+        """
+        verdict, fingerprint = other.event
+        if fingerprint == self.event[1]:
+            return self
+        if verdict == REFUSED:
+            return dataclasses.replace(self.without_model(fingerprint), event=self.event)
+        record = next((m for m in other.models if m.fingerprint == fingerprint), None)
+        if record is None or self.holds(fingerprint):
+            return self
+        older, newest = (self.models[:-1], self.models[-1:]) if self.event[0] == PASSED else (self.models, ())
+        pins = dataclasses.replace(
+            self.pins,
+            input_baseline=dict(other.pins.input_baseline) | dict(self.pins.input_baseline),
+            bins=dict(other.pins.bins) | dict(self.pins.bins),
+            cut_policies=dict(other.pins.cut_policies) | dict(self.pins.cut_policies),
+        )
+        return dataclasses.replace(self, pins=pins, models=(*older, record, *newest)[-MAX_MODELS:])
 
     def rows(self) -> tuple[tuple[str, str, bytes], ...]:
         """(role, id, example) of the pinned rows."""
@@ -135,12 +167,42 @@ def write_reference(uri: str, reference: Reference) -> None:
         )
         for name, data in model.files.items():
             stage.write(f"{folder}/{name}", data)
-    stage.write(REFERENCE_FILE, json.dumps({"gate_id": reference.gate_id, "models": entries}, sort_keys=True, indent=1))
+    content = {
+        "gate_id": reference.gate_id,
+        "models": entries,
+        "event": {"verdict": reference.event[0], "fingerprint": reference.event[1]},
+        "seen": sorted(reference.seen),
+    }
+    stage.write(REFERENCE_FILE, json.dumps(content, sort_keys=True, indent=1))
     stage.finish(KIND)
 
 
+def read_references(uris: Sequence[str]) -> Reference | None:
+    """What a gate remembers, from the last references that its runs published.
+
+    Runs beside each other do not see one another's verdicts: each publishes what it knew, and its own. So what the
+    newest was made without is taken over here: no pass is lost by it, and no refused model comes back.
+
+    Args:
+      uris: folders, oldest first; the newest holds whatever was published before the oldest.
+
+    Raises:
+      ArtifactError: one is unfinished, damaged or of a newer format.
+      OSError: one cannot be read.
+    """
+    if not uris:
+        return None
+    digests = [read_manifest(uri, KIND).digest for uri in uris]
+    reference = read_reference(uris[-1])
+    for uri, digest in zip(uris[:-1], digests[:-1], strict=True):
+        if digest not in reference.seen:
+            other = read_reference(uri)
+            reference = reference.after(other) if other.gate_id == reference.gate_id else reference
+    return dataclasses.replace(reference, seen=frozenset(digests))
+
+
 def read_reference(uri: str) -> Reference:
-    """Reads and verifies an AttributionReference.
+    """Reads and verifies one AttributionReference.
 
     Raises:
       ArtifactError: it is unfinished, damaged or of a newer format.
@@ -152,7 +214,9 @@ def read_reference(uri: str) -> Reference:
     try:
         models = tuple(_model(manifest, entry) for entry in data["models"])
         pins = Pins.from_json(manifest.read(PINS_FILE).decode())
-        reference = Reference(str(data["gate_id"]), pins, manifest.read(PINNED_ROWS_FILE), models)
+        event = str(data["event"]["verdict"]), str(data["event"]["fingerprint"])
+        rows, seen = manifest.read(PINNED_ROWS_FILE), frozenset(data["seen"])
+        reference = Reference(str(data["gate_id"]), pins, rows, models, event, seen)
         for model in models:
             _ = model.statistics, model.used_features  # read now, so that what is damaged is told by name
     except (KeyError, TypeError, UnicodeDecodeError, StatisticsFormatError, json.JSONDecodeError) as error:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, read_manifest, verify
 from tfx_explain.artifacts.pins import PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, StatisticsFormatError, read_statistics
 from tfx_explain.attribution_reference.store import (
+    PASSED,
     PINNED_ROWS_FILE,
     SUMMARY_FILE,
     PassedModel,
     Reference,
-    read_reference,
+    read_references,
 )
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result
 from tfx_explain.attribution_validator.verdict import GateVerdict, judge_model, refusal
@@ -98,7 +99,7 @@ def read_candidate(uri: str) -> Candidate:
 
 def judge_artifacts(
     attributions_uri: str,
-    reference_uri: str | None,
+    reference_uris: Sequence[str],
     config: ValidationConfig,
     today: datetime.date,
     prior: tuple[Result, ...] = (),
@@ -107,7 +108,7 @@ def judge_artifacts(
 
     Args:
       attributions_uri: folder of ModelAttributions.
-      reference_uri: folder of an AttributionReference, or None.
+      reference_uris: folders of the gate's last references, oldest first; empty on a first run.
       config: the policy.
       today: for what ends on a date.
       prior: results that are known already; they come first.
@@ -119,19 +120,17 @@ def judge_artifacts(
         candidate = read_candidate(attributions_uri)
     except ArtifactError as error:
         results.append(refusal("attributions", str(error)))
-    if reference_uri is not None:
-        try:
-            reference = read_reference(reference_uri)
-        except ArtifactError as error:
-            results.append(refusal("reference", str(error)))
-        else:
-            if reference.gate_id != config.gate_id:
-                sentence = (
-                    f"The reference belongs to gate {reference.gate_id!r}, this policy to gate {config.gate_id!r}: "
-                    "give each gate a node id of its own, and its resolver that id."
-                )
-                results.append(refusal("reference", sentence))
-                reference = None
+    try:
+        reference = read_references(reference_uris)
+    except ArtifactError as error:
+        results.append(refusal("reference", str(error)))
+    if reference is not None and reference.gate_id != config.gate_id:
+        sentence = (
+            f"The reference belongs to gate {reference.gate_id!r}, this policy to gate {config.gate_id!r}: "
+            "give each gate a node id of its own, and its resolver that id."
+        )
+        results.append(refusal("reference", sentence))
+        reference = None
     if candidate is None or any(r.check == "reference" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference)
     newest = reference.newest_other(candidate.fingerprint) if reference else None
@@ -155,7 +154,9 @@ def changed_reference(
     if judged.verdict.blessed and candidate is not None:
         record = candidate.record(model_uri, model_id)
         if reference is None:
-            return Reference(config.gate_id, candidate.pins, record.files[PINNED_ROWS_FILE], (record,))
+            return Reference(
+                config.gate_id, candidate.pins, record.files[PINNED_ROWS_FILE], (record,), (PASSED, record.fingerprint)
+            )
         if reference.holds(candidate.fingerprint):
             return None
         return reference.with_model(record, candidate.pins)

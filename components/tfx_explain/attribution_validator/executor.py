@@ -45,12 +45,11 @@ class Executor(base_executor.BaseExecutor):
         attributions = artifact_utils.get_single_instance(input_dict["attributions"])
         model = artifact_utils.get_single_instance(input_dict["model"])
         incoming = artifact_utils.get_single_instance(input_dict["model_blessing"])
-        references = input_dict.get("reference") or []
-        reference_uri = artifact_utils.get_single_instance(references).uri if references else None
+        references = sorted(input_dict.get("reference") or [], key=lambda artifact: artifact.id)
 
         fingerprint, prior = _fingerprint(model)
         prior += blessing_results(incoming, model)
-        judged = judge_artifacts(attributions.uri, reference_uri, config, _today(), tuple(prior))
+        judged = judge_artifacts(attributions.uri, [r.uri for r in references], config, _today(), tuple(prior))
         judged = _of_this_model(judged, fingerprint, model)
 
         _publish_anomalies(artifact_utils.get_single_instance(output_dict["anomalies"]), judged, config)

@@ -14,6 +14,7 @@ from tfx.types import standard_artifacts
 
 from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.types import AttributionReference
+from tfx_explain.attribution_reference.store import WINDOW
 from tfx_explain.names import GATE_NODE_ID
 
 _PIPELINE_CONTEXT = "pipeline"
@@ -23,7 +24,10 @@ _Artifacts = dict[str, list[types.Artifact]]
 
 
 class LatestReference(resolver.ResolverStrategy):
-    """The newest AttributionReference, or an empty list when there is none yet.
+    """The newest AttributionReferences, or an empty list when there is none yet.
+
+    A few rather than one: runs beside each other publish without each other's verdicts, and readers put them together
+    (`attribution_reference.store.read_references`).
 
     !!! Example
         ``` python
@@ -46,7 +50,7 @@ class LatestReference(resolver.ResolverStrategy):
         self._gate_node_id = gate_node_id
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: _Artifacts) -> _Artifacts:
-        """Resolves each channel to its newest artifact by id.
+        """Resolves each channel to its newest artifacts by id, oldest first.
 
         Raises:
           ValueError: There are references in this pipeline, but none of the node that the config names.
@@ -67,7 +71,7 @@ class LatestReference(resolver.ResolverStrategy):
                     "the first run of a new gate, filter the channel by producer_component_id instead."
                 )
             references = [reference for reference in references if reference.id in made]
-        return sorted(references, key=lambda artifact: artifact.id)[-1:]
+        return sorted(references, key=lambda artifact: artifact.id)[-WINDOW:]
 
 
 class LatestGatedModel(resolver.ResolverStrategy):

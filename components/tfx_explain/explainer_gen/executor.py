@@ -18,7 +18,7 @@ from tfx.utils import io_utils, path_utils
 from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.manifest import ArtifactError
 from tfx_explain.artifacts.pins import Values
-from tfx_explain.attribution_reference.store import Reference, read_reference
+from tfx_explain.attribution_reference.store import Reference, read_references
 from tfx_explain.config import ConfigError, ExplainConfig
 from tfx_explain.explainer_gen.run import NOT_EXPLAINED, Request, not_explained, run
 
@@ -139,8 +139,8 @@ def _refusal(input_dict: _Artifacts) -> str | None:
 
 
 def _reference(input_dict: _Artifacts) -> Reference | None:
-    uri = _optional_uri(input_dict, "reference")
-    return None if uri is None else read_reference(uri)
+    references = sorted(input_dict.get("reference") or [], key=lambda artifact: artifact.id)
+    return read_references([r.uri for r in references])
 
 
 def _optional_uri(input_dict: _Artifacts, key: str) -> str | None:
