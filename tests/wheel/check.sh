@@ -8,7 +8,7 @@ mkdir -p build/wheel
 "$UV" build --quiet --wheel --out-dir build/wheel
 "$UV" export --quiet --frozen --no-dev --all-extras --no-emit-project --no-hashes >build/wheel/constraints.txt
 "$UV" venv --quiet --seed build/wheel/environment
-"$UV" pip install --quiet --no-compile-bytecode --python build/wheel/environment/bin/python -c build/wheel/constraints.txt build/wheel/*.whl
+env -u UV_COMPILE_BYTECODE "$UV" pip install --quiet --python build/wheel/environment/bin/python -c build/wheel/constraints.txt build/wheel/*.whl
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 cd "$elsewhere"
