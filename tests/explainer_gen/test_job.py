@@ -19,7 +19,7 @@ from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, rea
 from tfx_explain.attribution_reference.store import Reference, read_reference, write_reference
 from tfx_explain.attribution_validator.evidence import judge_artifacts, read_candidate
 from tfx_explain.config import ExplainConfig, ValidationConfig
-from tfx_explain.explainer_gen import job as job_module
+from tfx_explain.explainer_gen import results
 from tfx_explain.explainer_gen.examples import read_example, write_example
 from tfx_explain.explainer_gen.run import Request, run
 
@@ -206,7 +206,7 @@ def test_a_job_killed_half_way_and_run_again(model, plain, tmp_path, monkeypatch
     def dies(*_):
         raise RuntimeError("the container was killed")
 
-    monkeypatch.setattr(job_module, "write_statistics", dies)
+    monkeypatch.setattr(results, "write_statistics", dies)
     with pytest.raises(RuntimeError, match="killed"):
         explain(tmp_path / "a", model, plain[1])
     assert list((tmp_path / "a").rglob("attributions-*.parquet"))

@@ -15,6 +15,7 @@ Values = tuple[str, tuple[float | int | bytes, ...]]
 """(kind, values) of one raw feature; kind is `i`, `f` or `b`."""
 
 PINS_FILE = "pins.json"
+PINNED_ROWS_FILE = "pinned_rows.parquet"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, Stage, read_manifest, verify
-from tfx_explain.artifacts.pins import PINS_FILE, Pins
+from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import (
     BUCKETS_FILE,
     PREDICTIONS_FILE,
@@ -23,7 +23,6 @@ from tfx_explain.engine.aggregates.buckets import BucketStatistics
 
 KIND = "AttributionReference"
 REFERENCE_FILE = "reference.json"
-PINNED_ROWS_FILE = "pinned_rows.parquet"
 SUMMARY_FILE = "summary.json"
 MAX_MODELS = 10
 WINDOW = 5

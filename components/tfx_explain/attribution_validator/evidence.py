@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, read_manifest, verify
-from tfx_explain.artifacts.pins import PINS_FILE, Pins
+from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, StatisticsFormatError, read_statistics
 from tfx_explain.attribution_reference.store import (
     PASSED,
-    PINNED_ROWS_FILE,
     SUMMARY_FILE,
     PassedModel,
     Reference,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
@@ -350,11 +349,6 @@ def environment_facts() -> dict[str, Any]:
             k: os.environ[k] for k in sorted(os.environ) if k.startswith(("ONEDNN_", "TF_ENABLE_ONEDNN", "TF_XLA"))
         },
     }
-
-
-def digest(text: str) -> str:
-    """SHA-256 of text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:

@@ -15,16 +15,16 @@ from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.pins import PINS_FILE, Pins, Values
 from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
-from tfx_explain.attribution_reference.store import Reference
+from tfx_explain.attribution_reference.store import SUMMARY_FILE, Reference
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.intervals import seed_from
 from tfx_explain.explainer_gen.explain import JobSpec
-from tfx_explain.explainer_gen.job import JOB_FILE, METHOD, explain_examples, release_models
+from tfx_explain.explainer_gen.job import explain_examples, release_models
+from tfx_explain.explainer_gen.results import JOB_FILE, METHOD
 from tfx_explain.explainer_gen.summary import summarise
 from tfx_explain.report.attributions import render_attributions
 
 KIND = "ModelAttributions"
-SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 SLICES_FILE = "slice_statistics.parquet"
 NOT_EXPLAINED = "not_explained"

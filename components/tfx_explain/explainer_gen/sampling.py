@@ -9,7 +9,7 @@ import apache_beam as beam
 import numpy as np
 
 from tfx_explain.explainer_gen.columns import decode
-from tfx_explain.explainer_gen.row_ids import ID_DTYPE, KEY_DTYPE, ids_of, order_keys, row_ids
+from tfx_explain.explainer_gen.row_ids import KEY_DTYPE, ids_of, order_keys, row_ids
 
 MODEL_SAMPLE_ROWS = 64
 """Rows on which a model is split, and verifies itself."""
@@ -53,7 +53,7 @@ class SamplePlan:
     """Which rows are taken and where they go; small, so it travels as a side input.
 
     Attributes:
-      keys_read: distinct keys kept, at most max_examples.
+      rows: distinct rows in the sample, at most max_examples.
       last_key: the largest key taken (S24 scalar array [0 or 1]).
       block_starts: first id of each block, rising: S16 [blocks].
       model_sample, prediction, background: ids of rows with a role, S16, rising.
@@ -189,8 +189,3 @@ def is_in(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.zeros(len(ids), bool)
     at = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
     return wanted[at] == ids
-
-
-def empty_ids() -> np.ndarray:
-    """No id."""
-    return np.zeros(0, ID_DTYPE)
