@@ -64,3 +64,18 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="mapping of settings"):
         ExplainConfig.load(tmp_path / "list.yaml")
+
+
+def test_a_bare_off_is_a_severity(tmp_path):
+    """YAML 1.1 reads it as false."""
+    (tmp_path / "p.yaml").write_text(
+        "checks: {share_change: {threshold: 0.2, severity: off}, max_share: {with_reference: off}}"
+    )
+    checks = ValidationConfig.load(tmp_path / "p.yaml").checks
+    assert (checks.share_change.severity, checks.max_share.with_reference) == ("off", "off")
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "p.yaml").write_text("checks:\n  total_scale: {threshold: 0.65}\n  total_scale: {threshold: 65}\n")
+    with pytest.raises(ConfigError, match="'total_scale' stands twice"):
+        ValidationConfig.load(tmp_path / "p.yaml")

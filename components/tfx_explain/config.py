@@ -21,6 +21,20 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names each field, the rule and the value."""
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would take the last, and a policy would not be what it reads like."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As SafeLoader does, but every key once."""
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 class _Base(pydantic.BaseModel):
     """Immutable, closed to unknown keys, and written as canonical (sorted) JSON."""
 
@@ -65,7 +79,7 @@ class _Base(pydantic.BaseModel):
             )
         try:
             with open(value, encoding="utf-8") as file:
-                data = yaml.safe_load(file)
+                data = yaml.load(file, Loader=_UniqueKeyLoader)
         except OSError as error:
             raise ConfigError(f"{cls.__name__}: cannot read {os.fspath(value)!r}: {error.strerror}") from error
         except yaml.YAMLError as error:
@@ -140,11 +154,18 @@ class ExplainConfig(_Base):
         return value
 
 
+def _off_is_a_word(value: Any) -> Any:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class Check(_Base):
     """One check: its threshold, and whether a failure blocks."""
 
     threshold: float = pydantic.Field(ge=0)
     severity: Severity = "block"
+
+    _off = pydantic.field_validator("severity", mode="before")(_off_is_a_word)
 
 
 class MaxShareCheck(_Base):
@@ -154,7 +175,9 @@ class MaxShareCheck(_Base):
     """None is max(0.4, 0.3 + 1/F) for F used features: a small model leans on few features by nature."""
     severity: Severity = "block"
     with_reference: Severity = "warn"
-    """Severity once there is a model to compare with."""
+    """Severity once there is another model to compare with."""
+
+    _off = pydantic.field_validator("severity", "with_reference", mode="before")(_off_is_a_word)
 
 
 class Checks(_Base):

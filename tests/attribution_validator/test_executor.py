@@ -415,6 +415,39 @@ def test_a_removed_feature_needs_approval(tmp_path, passed):
     assert case.run()[0] == 1
 
 
+def test_many_small_new_features_are_as_much_as_a_large_one(tmp_path, passed):
+    many = {f"leak_{i:02d}": 0.2 for i in range(17)}
+    refused(judged(tmp_path, passed, Additive(HONEST | many, seed=3)), "17 features", "together carry")
+
+
+def test_many_small_removed_features_are_as_much_as_a_large_one(tmp_path):
+    many = {f"small_{i:02d}": 0.2 for i in range(15)}
+    first = Case(tmp_path / "first", Additive(HONEST | many, seed=3), config={"without_reference": FIRST_RUN})
+    *_, reference = first.run()
+    refused(judged(tmp_path, reference, Additive(HONEST, seed=4)), "15 features lost their path", "approved_features")
+
+
+def test_a_feature_that_comes_back_larger_needs_approval(tmp_path, passed):
+    """An earlier model that leaned on it a little does not make it known for ever."""
+    small = judged(tmp_path / "1", passed, Additive(HONEST | {"leak": 0.15}, seed=3))
+    *_, reference = small.run()
+    without = judged(tmp_path / "2", reference, Additive(HONEST, seed=4))
+    *_, reference = without.run()
+    refused(judged(tmp_path / "3", reference, Additive(HONEST | {"leak": 3.3}, seed=5)), "'leak' is back", "approved")
+    assert judged(tmp_path / "4", reference, Additive(HONEST | {"leak": 0.2}, seed=6)).run()[0] == 1
+
+
+def test_a_model_alone_in_the_reference_is_capped_as_on_a_first_run(tmp_path):
+    """Compared with itself it has no reference: a stricter cap blocks it."""
+    case = Case(tmp_path, Additive({"a": 3.0, "b": 1.0, "c": 0.5}, seed=3))
+    case.config = {"without_reference": FIRST_RUN, "checks": {"max_share": {"threshold": 0.95}}}
+    *_, case.reference_uri = case.run()
+    case.config = {"without_reference": FIRST_RUN, "checks": {"max_share": {"threshold": 0.4}}}
+    blessed, blocking, reference = case.run()
+    assert blessed == 0 and "'a' carries" in blocking[0]
+    assert read_reference(reference).models == ()
+
+
 def test_a_dominant_feature_is_capped(tmp_path, passed):
     case = judged(tmp_path, passed, Additive(HONEST | {"a": 6.0}, seed=3))
     case.config = {"checks": {"max_share": {"with_reference": "block"}}}

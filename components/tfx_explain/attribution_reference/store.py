@@ -96,6 +96,14 @@ class Reference:
         """Whether a model with this fingerprint has passed and stands in the history."""
         return any(m.fingerprint == fingerprint for m in self.models)
 
+    def known_features(self) -> dict[str, float]:
+        """Features that any model used, with the share that each had in the newest model that used it."""
+        out: dict[str, float] = {}
+        for model in self.models:
+            out |= dict.fromkeys(model.summary["uncovered_features"], 0.0)
+            out |= {f["name"]: f["share"] or 0.0 for f in model.summary["features"]}
+        return out
+
     def with_model(self, model: PassedModel, pins: Pins) -> Reference:
         """This reference after one more model passed; `pins` may know more features."""
         others = tuple(m for m in self.models if m.fingerprint != model.fingerprint)

@@ -137,7 +137,7 @@ def judge_artifacts(
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference)
-    known = frozenset(f for m in reference.models for f in m.used_features) if reference else frozenset()
+    known = reference.known_features() if reference else {}
     verdict = judge_model(candidate.evidence(), _evidence(newest), known, config, today)
     return Judged(GateVerdict((*results, *verdict.results)), candidate, reference)
 

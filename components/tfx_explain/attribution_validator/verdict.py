@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from tfx_explain.artifacts.properties import FORMAT_VERSION
@@ -54,7 +55,7 @@ def refusal(check: str, sentence: str, verdict: Any = "INCONCLUSIVE") -> Result:
 def judge_model(
     candidate: ModelEvidence,
     reference: ModelEvidence | None,
-    known_features: frozenset[str],
+    known_features: Mapping[str, float],
     config: ValidationConfig,
     today: datetime.date,
 ) -> GateVerdict:
@@ -63,7 +64,7 @@ def judge_model(
     Args:
       candidate: the model to judge.
       reference: the newest model that passed, or None on a first run.
-      known_features: features that any model of the reference used.
+      known_features: features that any model of the reference used, with their last share.
       config: the policy.
       today: decides whether approvals and `without_reference` still hold.
     """

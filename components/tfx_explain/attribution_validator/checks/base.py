@@ -87,7 +87,7 @@ class Evidence:
         self,
         candidate: ModelEvidence,
         reference: ModelEvidence | None,
-        known_features: frozenset[str],
+        known_features: Mapping[str, float],
         seed: int,
         today: datetime.date,
     ):
@@ -96,7 +96,8 @@ class Evidence:
         Args:
           candidate: the model to judge.
           reference: the newest model that passed, other than the candidate where there is another.
-          known_features: features that any model of the reference used.
+          known_features: features that any model of the reference used, with the share that each had in the newest of
+            those that used it.
           seed: of the draws, from the contents' fingerprints.
           today: for approvals that end.
         """
@@ -111,6 +112,11 @@ class Evidence:
             there = set(reference.statistics.features)
             self.common = tuple(f for f in candidate.statistics.features if f in there)
             self.moved = moved_inputs(candidate.statistics, reference.statistics)
+
+    @property
+    def alone(self) -> bool:
+        """There is no other model to compare with: none has passed, or this one alone."""
+        return self.reference is None or self.reference.fingerprint == self.candidate.fingerprint
 
     def moved_sentence(self, feature: str | None) -> str:
         """Where the inputs moved too, a sentence that says so; else nothing."""

@@ -10,7 +10,7 @@ CHECK = "max_share"
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """The largest share over features without a cap of their own, and one result per dominant feature."""
     rule, features = config.checks.max_share, evidence.candidate.statistics.features
-    severity = rule.severity if evidence.reference is None or rule.severity == "off" else rule.with_reference
+    severity = rule.severity if evidence.alone or rule.severity == "off" else rule.with_reference
     count = max(len(evidence.candidate.used_features), 1)
     cap = rule.threshold if rule.threshold is not None else min(1.0, max(0.4, 0.3 + 1 / count))
     shares = evidence.profiles.shares(features)

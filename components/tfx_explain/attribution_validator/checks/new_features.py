@@ -1,35 +1,74 @@
-"""New features: a feature that no model of the reference used may not lead before a person has approved it."""
+"""New features: what the last model that passed did not use may not lead before a person has approved it."""
+
+import numpy as np
 
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, Verdict, judge, percent, result, uncertain
 from tfx_explain.config import ValidationConfig
-from tfx_explain.engine.aggregates.intervals import measure
+from tfx_explain.engine.aggregates.intervals import Measured, measure
 
 CHECK = "new_features"
 
 
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
-    """One result per new feature, or one PASS."""
+    """One result per feature that the last model did not use, one for all unapproved ones together, or one PASS.
+
+    A feature that an earlier model of the reference used is judged by how much its share has risen since.
+    """
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
-    shares, out = evidence.profiles.shares(features), []
+    used_before = set(evidence.reference.used_features) if evidence.reference else set()
+    shares, out, unapproved = evidence.profiles.shares(features), [], []
     for i, feature in enumerate(features):
-        if feature in evidence.known_features:
+        if feature in used_before:
             continue
-        measured = measure(shares[:, i])
-        verdict: Verdict = judge(measured, rule.threshold)
-        if verdict == "FAIL":
-            verdict = "NEEDS_APPROVAL"
-        sentence = (
-            f"{feature!r} is new: no model that passed used it. It carries {percent(measured.value)} of the "
-            f"attribution, {percent(rule.threshold)} need no approval."
-        )
+        before = evidence.known_features.get(feature, 0.0)
+        measured = measure(shares[:, i] - before)
+        verdict = _judged(measured, rule.threshold)
+        carried = percent(float(shares[0, i]))
+        if feature in evidence.known_features:
+            sentence = (
+                f"{feature!r} is back: the last model that passed did not use it, an earlier one gave it "
+                f"{percent(before)}. It carries {carried} of the attribution; a rise of "
+                f"{percent(rule.threshold)} needs no approval."
+            )
+        else:
+            sentence = (
+                f"{feature!r} is new: no model that passed used it. It carries {carried} of the attribution, "
+                f"{percent(rule.threshold)} need no approval."
+            )
         approval = evidence.approval(feature, config)
+        if approval is None:
+            unapproved.append(i)
         if verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif verdict != "PASS":
             sentence += f" If it may be used, add it to approved_features with a reason.{_ended(feature, config)}"
             sentence += uncertain(verdict, measured, rule.threshold)
         out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature))
+    if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
+        out.append(_together(evidence, config, unapproved, shares))
     return out or [Result(CHECK, "PASS", rule.severity, "No feature is new.", threshold=rule.threshold)]
+
+
+def _together(evidence: Evidence, config: ValidationConfig, columns: list[int], shares: np.ndarray) -> Result:
+    """Many small new features are as much of the model as a large one."""
+    rule, features = config.checks.new_features, evidence.candidate.statistics.features
+    before = sum(evidence.known_features.get(features[i], 0.0) for i in columns)
+    measured = measure(shares[:, columns].sum(axis=1) - before)
+    verdict = _judged(measured, rule.threshold)
+    names = ", ".join(repr(features[i]) for i in columns[:5]) + (" and others" if len(columns) > 5 else "")
+    sentence = (
+        f"{len(columns)} features that the last model that passed did not use ({names}) together carry "
+        f"{percent(float(shares[0, columns].sum()))} of the attribution, {percent(rule.threshold)} need no approval."
+    )
+    if verdict != "PASS":
+        sentence += " If they may be used, add them to approved_features with a reason."
+        sentence += uncertain(verdict, measured, rule.threshold)
+    return result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None)
+
+
+def _judged(measured: Measured, threshold: float) -> Verdict:
+    verdict = judge(measured, threshold)
+    return "NEEDS_APPROVAL" if verdict == "FAIL" else verdict
 
 
 def _ended(feature: str, config: ValidationConfig) -> str:
