@@ -162,7 +162,7 @@ def _off_is_a_word(value: Any) -> Any:
 class Check(_Base):
     """One check: its threshold, and whether a failure blocks."""
 
-    threshold: float = pydantic.Field(ge=0)
+    threshold: float = pydantic.Field(ge=0, le=100)
     severity: Severity = "block"
 
     _off = pydantic.field_validator("severity", mode="before")(_off_is_a_word)
@@ -204,11 +204,12 @@ class EvidenceFloor(_Base):
 
 
 class Approval(_Base):
-    """A person's word that a feature may come or go."""
+    """A person's word that a feature may come or go; a new one up to `max_share`, None for the cap of any feature."""
 
     name: str = pydantic.Field(min_length=1)
     reason: str = pydantic.Field(min_length=1)
     until: datetime.date
+    max_share: float | None = pydantic.Field(default=None, gt=0, le=1)
 
 
 class DominantFeature(_Base):

@@ -112,6 +112,14 @@ def read_statistics(features_file: bytes, predictions_file: bytes) -> BucketStat
     for name in ("weight", "weight_squared", "rows", "failed_weight", "unconverged_weight"):
         if (out.scalars[name] < 0).any():
             raise StatisticsFormatError(f"column {name!r} must not be negative")
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)[:-1]
+    for name, total in (("bin_weight", "weight"), ("bin_rows", "rows")):
+        if (out.bin_sums[name] < 0).any():
+            raise StatisticsFormatError(f"column {name!r} must not be negative")
+        if count and not np.allclose(
+            np.add.reduceat(out.bin_sums[name], starts, axis=1), out.scalars[total][:, None], rtol=1e-9, atol=1e-9
+        ):
+            raise StatisticsFormatError(f"column {name!r} must add up to {total!r} in every bucket, for every feature")
     if (out.sums["sum_absolute"] < 0).any():
         raise StatisticsFormatError("column 'sum_absolute' must not be negative")
     return out

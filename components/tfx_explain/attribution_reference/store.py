@@ -16,7 +16,6 @@ from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import (
     BUCKETS_FILE,
     PREDICTIONS_FILE,
-    StatisticsFormatError,
     read_statistics,
 )
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
@@ -27,6 +26,8 @@ SUMMARY_FILE = "summary.json"
 MAX_MODELS = 10
 WINDOW = 5
 """References that a resolver gives: the newest, and those that runs beside it may have published unseen."""
+
+_MAX_REFUSED = 50
 
 PASSED, REFUSED = "passed", "refused"
 
@@ -78,6 +79,7 @@ class Reference:
       models: models that passed, oldest first, at most MAX_MODELS; may be empty after a refusal.
       event: (PASSED or REFUSED, fingerprint): the verdict that made this reference.
       seen: digests of the published references that this one was made with the knowledge of.
+      refused: fingerprints of the last models that were refused and have not passed since.
     """
 
     gate_id: str
@@ -86,6 +88,7 @@ class Reference:
     models: tuple[PassedModel, ...]
     event: tuple[str, str]
     seen: frozenset[str] = frozenset()
+    refused: tuple[str, ...] = ()
 
     def newest_other(self, fingerprint: str) -> PassedModel | None:
         """The newest model but the one with this fingerprint; that one where there is no other."""
@@ -107,26 +110,35 @@ class Reference:
     def with_model(self, model: PassedModel, pins: Pins) -> Reference:
         """This reference after one more model passed; `pins` may know more features."""
         others = tuple(m for m in self.models if m.fingerprint != model.fingerprint)
-        event = PASSED, model.fingerprint
-        return dataclasses.replace(self, pins=pins, models=(*others, model)[-MAX_MODELS:], event=event)
+        event, refused = (PASSED, model.fingerprint), tuple(f for f in self.refused if f != model.fingerprint)
+        models = (*others, model)[-MAX_MODELS:]
+        return dataclasses.replace(self, pins=pins, models=models, event=event, refused=refused)
 
     def without_model(self, fingerprint: str) -> Reference:
         """This reference after a model in it was refused."""
         models = tuple(m for m in self.models if m.fingerprint != fingerprint)
-        return dataclasses.replace(self, models=models, event=(REFUSED, fingerprint))
+        refused = (*(f for f in self.refused if f != fingerprint), fingerprint)[-_MAX_REFUSED:]
+        return dataclasses.replace(self, models=models, event=(REFUSED, fingerprint), refused=refused)
 
     def after(self, other: Reference) -> Reference:
         """This reference with the verdict of one that a run beside it published, and that it was made without.
 
-        Of two verdicts on one model this one, the newer, holds.
+        Of two verdicts on one model this one, the newer, holds. A record that was made by other pins, as by two first
+        runs beside each other, is not comparable and stays out.
         """
+        known = self
+        for refused in other.refused:
+            if refused != self.event[1]:
+                known = dataclasses.replace(known.without_model(refused), event=self.event)
+        return known._with_pass_of(other)
+
+    def _with_pass_of(self, other: Reference) -> Reference:
         verdict, fingerprint = other.event
-        if fingerprint == self.event[1]:
-            return self
-        if verdict == REFUSED:
-            return dataclasses.replace(self.without_model(fingerprint), event=self.event)
         record = next((m for m in other.models if m.fingerprint == fingerprint), None)
-        if record is None or self.holds(fingerprint):
+        if verdict != PASSED or record is None or fingerprint == self.event[1] or self.holds(fingerprint):
+            return self
+        theirs = [f for f in record.statistics.features if f in self.pins.cut_policies]
+        if other.pins.differences(self.pins, theirs):
             return self
         older, newest = (self.models[:-1], self.models[-1:]) if self.event[0] == PASSED else (self.models, ())
         pins = dataclasses.replace(
@@ -179,6 +191,7 @@ def write_reference(uri: str, reference: Reference) -> None:
         "models": entries,
         "event": {"verdict": reference.event[0], "fingerprint": reference.event[1]},
         "seen": sorted(reference.seen),
+        "refused": list(reference.refused),
     }
     stage.write(REFERENCE_FILE, json.dumps(content, sort_keys=True, indent=1))
     stage.finish(KIND)
@@ -223,10 +236,13 @@ def read_reference(uri: str) -> Reference:
         pins = Pins.from_json(manifest.read(PINS_FILE).decode())
         event = str(data["event"]["verdict"]), str(data["event"]["fingerprint"])
         rows, seen = manifest.read(PINNED_ROWS_FILE), frozenset(data["seen"])
-        reference = Reference(str(data["gate_id"]), pins, rows, models, event, seen)
+        refused = tuple(str(f) for f in data["refused"])
+        reference = Reference(str(data["gate_id"]), pins, rows, models, event, seen, refused)
         for model in models:
             _ = model.statistics, model.used_features  # read now, so that what is damaged is told by name
-    except (KeyError, TypeError, UnicodeDecodeError, StatisticsFormatError, json.JSONDecodeError) as error:
+    except ArtifactError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(f"{KIND} at {uri} is damaged: {error!r}") from error
     return reference
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, read_manifest, verify
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
-from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, StatisticsFormatError, read_statistics
+from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
 from tfx_explain.attribution_reference.store import (
     PASSED,
     SUMMARY_FILE,
@@ -90,10 +89,28 @@ def read_candidate(uri: str) -> Candidate:
             read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE)),
             Pins.from_json(manifest.read(PINS_FILE).decode()),
         )
-        candidate.evidence()
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, StatisticsFormatError) as error:
-        raise ArtifactError(f"{KIND} at {uri} is damaged: {error}") from error
+        _agree(candidate)
+    except ArtifactError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactError(f"{KIND} at {uri} is damaged: {error!r}") from error
     return candidate
+
+
+def _agree(candidate: Candidate) -> None:
+    """Raises unless the artifact's files say the same, and hold all that is read later."""
+    summary, statistics = candidate.summary, candidate.statistics
+    evidence = candidate.evidence()
+    texts = [evidence.fingerprint, summary["model"]["uri"], *(f["name"] for f in summary["features"])]
+    if not all(isinstance(t, str) for t in texts):
+        raise ArtifactError("summary.json is damaged: names and fingerprints must be text")
+    if {f["name"] for f in summary["features"]} != set(statistics.features):
+        raise ArtifactError("summary.json and the statistics name different features; run ExplainerGen again")
+    rows = int(summary["examples"]["explained_rows"])
+    if rows != int(statistics.scalars["rows"].sum()) or rows > evidence.rows_read:
+        raise ArtifactError("summary.json and the statistics count different rows; run ExplainerGen again")
+    candidate.pins.digest()
+    candidate.pins.differences(candidate.pins, statistics.features)
 
 
 def judge_artifacts(
@@ -147,7 +164,8 @@ def changed_reference(
 ) -> Reference | None:
     """The reference after this verdict, or None where it stays as it is.
 
-    A refusal takes the model that was to be pushed out of the history, whatever the reason: it is known by its files.
+    A refusal with a finding takes the model that was to be pushed out of the history: it is known by its files. Lack of
+    evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next.
     """
     reference, candidate = judged.reference, judged.candidate
     if judged.verdict.blessed and candidate is not None:
@@ -159,16 +177,19 @@ def changed_reference(
         if reference.holds(candidate.fingerprint):
             return None
         return reference.with_model(record, candidate.pins)
-    if reference is not None and fingerprint is not None and reference.holds(fingerprint):
+    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in judged.verdict.blocking)
+    if found and reference is not None and fingerprint is not None and reference.holds(fingerprint):
         return reference.without_model(fingerprint)
     return None
 
 
 def _incomparable(candidate: Candidate, reference: Reference, newest: PassedModel | None) -> list[Result]:
     """A refusal that names what differs, where the candidate was explained otherwise than the reference."""
-    theirs = set(newest.statistics.features) if newest else set()
-    common = [f for f in candidate.statistics.features if f in theirs]
+    theirs = dict(zip(newest.statistics.features, newest.statistics.bin_sizes, strict=True)) if newest else {}
+    ours = dict(zip(candidate.statistics.features, candidate.statistics.bin_sizes, strict=True))
+    common = [f for f in ours if f in theirs]
     differences = candidate.pins.differences(reference.pins, common)
+    differences += [f"number of value bins of feature {f!r}" for f in common if ours[f] != theirs[f]]
     if not differences:
         return []
     sentence = (

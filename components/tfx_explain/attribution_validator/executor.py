@@ -11,6 +11,7 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
@@ -130,10 +131,12 @@ def _publish_reference(
 ) -> None:
     """A new reference when a model passes that is not in it, or when one in it is refused; else no artifact."""
     changed = changed_reference(judged, config, model.uri, str(model.id), fingerprint)
+    artifact = artifact_utils.get_single_instance(output)
     if changed is None:
+        if fileio.exists(artifact.uri):  # what a killed attempt may have left
+            fileio.rmtree(artifact.uri)
         output.clear()
         return
-    artifact = artifact_utils.get_single_instance(output)
     write_reference(artifact.uri, changed)
     newest = changed.models[-1] if changed.models else None
     artifact.set_string_custom_property(properties.GATE_ID, changed.gate_id)
@@ -158,6 +161,8 @@ def _publish_blessing(
     blessing.set_string_custom_property(properties.GATE_ID, config.gate_id)
     reason = _short(blocking[0].sentence) if blocking else "passed"
     blessing.set_string_custom_property(properties.GATE_REASON, reason)
+    if fileio.exists(blessing.uri):  # a killed attempt may have come to another verdict
+        fileio.rmtree(blessing.uri)
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
     blessing.set_int_custom_property(properties.BLESSED, int(blessed))
     logging.info("AttributionValidator: blessed=%d %s", blessed, json.dumps([r.sentence for r in blocking]))

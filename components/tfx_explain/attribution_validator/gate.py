@@ -1,7 +1,7 @@
 """Puts the attribution gate into a list of components, and finds what would get around it."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tfx import types
@@ -252,6 +252,38 @@ def _problems(
 
     if isinstance(node, resolver.Resolver):
         yield from _problems_of_resolver(node, nodes, gates, for_kubeflow)
+    elif not isinstance(node, AttributionValidator | ExplainerGen):
+        yield from _problems_of_pair(node, inputs, gates)
+
+
+def _problems_of_pair(
+    node: base_node.BaseNode, inputs: Mapping[str, types.BaseChannel], gates: set[str]
+) -> Iterator[str]:
+    """A verdict is on one model: whoever reads both must read that model, and this run's verdict."""
+    models = [c for c in inputs.values() if c.type is standard_artifacts.Model and wiring.producer(c) is not None]
+    for key, blessing in inputs.items():
+        if blessing.type is not standard_artifacts.ModelBlessing or isinstance(blessing, channel_lib.UnionChannel):
+            continue
+        judge = wiring.producer(blessing)
+        if isinstance(judge, AttributionValidator):
+            judged = judge.spec.inputs["model"]
+            for model in models:
+                if _source(model) != _source(judged):
+                    yield (
+                        f"{node.id!r}: it takes the model of {wiring.producer_id(model)!r} on a verdict about that of "
+                        f"{wiring.producer_id(judged)!r}. Give both the same model."
+                    )
+        elif isinstance(judge, resolver.Resolver):
+            together = all(wiring.producer(model) is judge for model in models)
+            if wiring.strategy(judge)[0] is not LatestGatedModel or not together:
+                yield (
+                    f"{node.id!r}: input {key!r} is a blessing that {judge.id!r} resolves, maybe of an earlier run and "
+                    f"of another model. Give it that of {_any(gates)}, or model and blessing of one LatestGatedModel."
+                )
+
+
+def _source(channel: types.BaseChannel) -> tuple[base_node.BaseNode | None, str | None]:
+    return wiring.producer(channel), getattr(channel, "output_key", None)
 
 
 def _problems_of_channel(

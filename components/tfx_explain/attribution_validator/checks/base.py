@@ -118,6 +118,13 @@ class Evidence:
         """There is no other model to compare with: none has passed, or this one alone."""
         return self.reference is None or self.reference.fingerprint == self.candidate.fingerprint
 
+    def share_cap(self, config: ValidationConfig) -> float:
+        """The cap on one feature's share: the policy's, else max(0.4, 0.3 + 1/F) for F raw features."""
+        if config.checks.max_share.threshold is not None:
+            return config.checks.max_share.threshold
+        raw = {part for f in self.candidate.used_features for part in f.split(" x ")}
+        return min(1.0, max(0.4, 0.3 + 1 / max(len(raw), 1)))
+
     def moved_sentence(self, feature: str | None) -> str:
         """Where the inputs moved too, a sentence that says so; else nothing."""
         moved = sorted((f for f, size in self.moved.items() if size > 1), key=lambda f: -self.moved[f])
@@ -150,8 +157,9 @@ def judge(measured: Measured, threshold: float) -> Verdict:
 
 def worst(statistic: np.ndarray) -> tuple[int, Measured]:
     """Of a statistic [1 + draws, features]: (column with the largest value, the maximum with its interval)."""
-    value = statistic[0]
-    top = int(np.argmax(np.where(np.isfinite(value), value, -np.inf)))
+    # What could not be measured comes first; six digits, so that machines whose last bits differ name the same one.
+    value = np.array([float(f"{v:.6g}") if np.isfinite(v) else np.inf for v in statistic[0]])
+    top = int(np.argmax(value))
     return top, measure(statistic.max(axis=1))
 
 

@@ -11,8 +11,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """The largest share over features without a cap of their own, and one result per dominant feature."""
     rule, features = config.checks.max_share, evidence.candidate.statistics.features
     severity = rule.severity if evidence.alone or rule.severity == "off" else rule.with_reference
-    count = max(len(evidence.candidate.used_features), 1)
-    cap = rule.threshold if rule.threshold is not None else min(1.0, max(0.4, 0.3 + 1 / count))
+    cap = evidence.share_cap(config)
     shares = evidence.profiles.shares(features)
     plain = [i for i, f in enumerate(features) if f not in config.dominant_features]
     out = []

@@ -35,10 +35,15 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
                 f"{feature!r} is new: no model that passed used it. It carries {carried} of the attribution, "
                 f"{percent(rule.threshold)} need no approval."
             )
-        approval = evidence.approval(feature, config)
+        approval, limit = evidence.approval(feature, config), 0.0
         if approval is None:
             unapproved.append(i)
-        if verdict != "PASS" and approval is not None:
+        else:
+            own = config.dominant_features.get(feature)
+            limit = approval.max_share or (own.max_share if own else evidence.share_cap(config))
+        if verdict != "PASS" and approval is not None and judge(measure(shares[:, i]), limit) != "PASS":
+            sentence += f" Its approval reaches to {percent(limit)}; give it a max_share of its own to go further."
+        elif verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif verdict != "PASS":
             sentence += f" If it may be used, add it to approved_features with a reason.{_ended(feature, config)}"

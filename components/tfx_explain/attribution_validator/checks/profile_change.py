@@ -1,5 +1,7 @@
 """Profile change: over its value bins, a feature pushes predictions as it did before."""
 
+import numpy as np
+
 from tfx_explain.attribution_validator.checks.base import Evidence, Result
 from tfx_explain.attribution_validator.checks.comparisons import compare_features
 from tfx_explain.config import ValidationConfig
@@ -15,6 +17,11 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
 
     def describe(top: int, measured: Measured) -> str:
         name = evidence.reference.name if evidence.reference else "no model"
+        if not np.isfinite(measured.value):
+            return (
+                f"Most values of {evidence.common[top]!r} lie where {name} had none, or the other way round, so how it "
+                "treats them cannot be compared."
+            )
         return (
             f"The mean attribution of {evidence.common[top]!r} along its values differs from {name} by "
             f"{measured.value:.3f} of the total attribution, allowed is {rule.threshold:.3g}."

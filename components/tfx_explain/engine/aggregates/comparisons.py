@@ -10,6 +10,7 @@ from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.intervals import drawn
 
 MIN_BIN_ROWS = 5
+MIN_COVERED, MIN_COVERED_SHARE = 0.5, 0.05
 MIN_SHARED_BINS = 4
 """A direction is compared only over at least this many bins with MIN_BIN_ROWS rows on both sides."""
 
@@ -73,14 +74,19 @@ def profile_changes(candidate: Profiles, reference: Profiles, common: tuple[str,
     A profile is the mean attribution of each value bin, less its weighted mean. The distance is
     sum_b w_b |P_candidate(b) - P_reference(b)|, as a share of the reference's total mean |attribution|; w_b is the
     smaller of both models' bin shares, normalised, over bins with MIN_BIN_ROWS rows on both sides. 0 where no two such
-    bins exist.
+    bins exist; NaN, which passes nowhere, where a feature with a share above MIN_COVERED_SHARE has left its bins: where
+    those that both models filled hold less than MIN_COVERED of either side's rows.
     """
+    ours, theirs = candidate.shares(common), reference.shares(common)
     total = reference.total  # [1]
     columns = []
-    for feature in common:
+    for i, feature in enumerate(common):
         w, u, v = _centred(candidate, reference, feature)
         with np.errstate(invalid="ignore", divide="ignore"):
-            columns.append(np.sum(w * np.abs(u - v), axis=1) / total)
+            distance = np.sum(w * np.abs(u - v), axis=1) / total
+        if max(ours[0, i], theirs[0, i]) > MIN_COVERED_SHARE and _covered(candidate, reference, feature) < MIN_COVERED:
+            distance = np.full_like(distance, np.nan)
+        columns.append(distance)
     return np.stack(columns, axis=1)
 
 
@@ -135,6 +141,14 @@ def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> di
         variance = pooled * (1 - pooled) * (1 / n_c + 1 / n_r)
         out[feature] = float(np.max(np.abs(p - q) / np.sqrt(variance + 0.01**2)) / (5.5 * 1.3))
     return out
+
+
+def _covered(candidate: Profiles, reference: Profiles, feature: str) -> float:
+    """Weight of the shared bins as a share of all, on the side where it is smaller."""
+    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
+    shared = (candidate.bin_rows[at_c] >= MIN_BIN_ROWS) & (reference.bin_rows[at_r] >= MIN_BIN_ROWS)
+    sides = [candidate.bin_weight[0, at_c], reference.bin_weight[0, at_r]]
+    return min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
 
 
 def _centred(candidate: Profiles, reference: Profiles, feature: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
