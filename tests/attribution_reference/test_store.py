@@ -132,3 +132,20 @@ def test_a_feature_that_a_pass_beside_brought_is_pinned(reference, publish):
 def test_a_reference_of_another_gate_does_not_mix_in(reference, publish):
     publish(dataclasses.replace(reference.with_model(model("c"), reference.pins), gate_id="other"))
     assert names(publish(reference)) == ["a", "b"]
+
+
+def test_a_refused_model_does_not_come_back_however_late_a_run_ends(reference, publish):
+    begun = read_references(publish(reference))
+    known = read_references(publish(begun.without_model("b" * 8)))
+    for name in "cdefgh":
+        known = read_references(publish(known.with_model(model(name), known.pins))[-5:])
+    folders = publish(begun.with_model(model("z"), begun.pins))
+    assert "b" not in names(folders[-5:])
+
+
+def test_two_first_runs_over_other_data_do_not_mix(publish):
+    """Their value bins differ: a record is worth nothing under another's."""
+    pins = pins_of(tuple(HONEST))
+    other = dataclasses.replace(pins, input_baseline=dict.fromkeys(HONEST, ("f", (1.0,))))
+    publish(Reference("default", pins, pinned_rows(), (model("a"),), ("passed", "a" * 8)))
+    assert names(publish(Reference("default", other, pinned_rows(), (model("b"),), ("passed", "b" * 8)))) == ["b"]

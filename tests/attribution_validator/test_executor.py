@@ -33,6 +33,7 @@ class Case:
     reference_uri: str | None = None
     model_id: int = 7
     serial: int = 0
+    exist_ok: bool = False
 
     def __post_init__(self):
         self.root.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ class Case:
         }
         for name, artifacts in outputs.items():
             artifacts[0].uri = str(self.root / f"{name}-{self.serial}")
-            Path(artifacts[0].uri).mkdir(parents=True)
+            Path(artifacts[0].uri).mkdir(parents=True, exist_ok=self.exist_ok)
         self.out = outputs
         config = ValidationConfig.make(self.config)
         Executor().Do(inputs, outputs, {"validation_config": config.to_json(), "engine_version": "test"})
@@ -388,6 +389,79 @@ def test_a_summary_without_its_facts(case):
     refused(case, "damaged")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": {"num_steps": "abc"}},
+        {"method": {"num_steps": None}},
+        {"features": None},
+        {"features": []},
+        {"model": {}},
+        {"fingerprints": {"model": 3}},
+        {"examples": {"rows": 0, "explained_rows": 4000, "splits": ["eval"]}},
+        {"examples": {"rows": 4000, "explained_rows": "abc", "splits": ["eval"]}},
+        {"examples": {"rows": 4000, "explained_rows": 3999, "splits": ["eval"]}},
+        {"uncovered_features": 3},
+    ],
+)
+def test_a_summary_that_its_statistics_belie(case, change):
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | change).encode())
+    assert case.run()[0] == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bins": [1]},
+        {"settings": None},
+        {"histogram_unit": "x"},
+        {"bins": {"a": {"kind": "new"}}},
+        {"input_baseline": 1},
+    ],
+)
+def test_pins_of_another_form(case, change):
+    rewrite(case, "pins.json", lambda data: json.dumps(json.loads(data) | change).encode())
+    assert case.run()[0] == 0
+
+
+@pytest.mark.parametrize("column", ["bin_weight", "bin_rows"])
+def test_value_bins_that_hold_no_rows(case, column):
+    """Empty bins would make the checks of profile and direction pass without a look."""
+
+    def change(data):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from tfx_explain.artifacts.statistics import to_parquet
+
+        table = pq.read_table(pa.BufferReader(data))
+        empty = pa.array([[0.0] * len(v) for v in table[column].to_pylist()], pa.list_(pa.float64()))
+        return to_parquet(table.set_column(table.column_names.index(column), column, empty))
+
+    rewrite(case, "bucket_statistics.parquet", change)
+    refused(case, column, "must add up")
+
+
+def test_lack_of_evidence_empties_no_history(case):
+    *_, reference = case.run()
+    case.reference_uri, case.config = reference, {"evidence": {"min_num_steps": 100}}
+    refused(case, "50 steps")
+
+
+def test_an_attempt_after_another_leaves_one_verdict(case):
+    """A container killed after its verdict, and run again under another policy."""
+    case.run()
+    case.serial -= 1
+    for name in ("blessing", "anomalies", "new_reference"):
+        (case.root / f"{name}-1").rename(case.root / "kept")
+        shutil.copytree(case.root / "kept", case.root / f"{name}-9")
+        shutil.rmtree(case.root / "kept")
+    case.serial, case.config = 8, {"gate_id": "other"}
+    case.exist_ok = True
+    assert case.run()[0] == 0
+    assert not (case.root / "new_reference-9").exists()
+
+
 # What is wrong with the model.
 
 
@@ -464,6 +538,22 @@ def test_a_share_that_moved(tmp_path, passed):
 
 def test_a_flipped_feature(tmp_path, passed):
     refused(judged(tmp_path, passed, Additive(HONEST | {"a": -1.0}, seed=3)), "'a' pushes predictions the other way")
+
+
+def test_a_feature_that_left_its_bins_cannot_be_compared(tmp_path, passed):
+    """Turned round where no model was measured: nothing to compare is no pass."""
+    model = Additive(HONEST | {"a": -0.083}, seed=3, shift={"a": 12.0})
+    config = {"checks": {"share_change": {"threshold": 1.0}, "total_scale": {"threshold": 9.0}}}
+    refused(judged(tmp_path, passed, model, **config), "cannot be compared", "look at the data first")
+
+
+def test_an_approval_reaches_to_the_cap(tmp_path, passed):
+    approval = {"name": "leak", "reason": "ticket", "until": "2999-01-01"}
+    case = judged(tmp_path, passed, Additive(HONEST | {"leak": 9.0}, seed=3))
+    case.config = {"approved_features": [approval], "checks": {"total_scale": {"threshold": 9.0}}}
+    refused(case, "Its approval reaches to")
+    case.config["approved_features"] = [approval | {"max_share": 0.9}]
+    assert case.run()[0] == 1
 
 
 def test_a_tenfold_model(tmp_path, passed):

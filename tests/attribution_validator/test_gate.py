@@ -326,3 +326,24 @@ def test_metadata_holds_artifacts_properties_and_lineage(store):
     recorded = gate.custom_properties
     assert recorded["engine_version"].string_value == properties.engine_version()
     assert '"threshold":0.5' in recorded["validation_config"].string_value
+
+
+def test_a_verdict_goes_with_its_model():
+    """Another trainer's model on the gate's blessing would be pushed unjudged."""
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    other = toy.ToyTrainer(0.9).with_id("OtherTrainer")
+    pusher = toy.ToyPusher(other.outputs["model"], by_id(gated)[GATE_NODE_ID].outputs["blessing"]).with_id("Pusher")
+    with pytest.raises(ValueError, match="'Pusher'.*the model of 'OtherTrainer' on a verdict about that of 'Trainer'"):
+        check_gate([*gated, other, pusher])
+
+
+def test_an_earlier_runs_verdict_is_not_this_runs():
+    nodes = toy.ungated(0.3)
+    gated = add_attribution_gate(nodes[:3])
+    old = resolver.Resolver(
+        strategy_class=LatestArtifactStrategy,
+        blessing=types.Channel(type=standard_artifacts.ModelBlessing, producer_component_id=GATE_NODE_ID),
+    ).with_id("old_blessing")
+    pusher = toy.ToyPusher(nodes[0].outputs["model"], old.outputs["blessing"]).with_id("Pusher")
+    with pytest.raises(ValueError, match="'Pusher'.*'old_blessing' resolves"):
+        check_gate([*gated, old, pusher])

@@ -264,6 +264,46 @@ def test_a_model_that_cannot_be_explained_says_why(plain, tmp_path):
     assert summary["reason"] in judged.verdict.blocking[0].sentence
 
 
+def exported(folder: Path, serve):
+    module = tf.Module()
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serve})
+    return dataclasses.make_dataclass("Model", ["path"])(str(folder))
+
+
+def additive(examples):
+    """y is optional, with a default; z is not read."""
+    spec = {"x": tf.io.FixedLenFeature([1], tf.float32), "y": tf.io.FixedLenFeature([1], tf.float32, 0.5)}
+    parsed = tf.io.parse_example(examples, spec)
+    return {"outputs": tf.sigmoid(parsed["x"] + 2.0 * parsed["y"])}
+
+
+def test_which_of_two_equal_rows_was_read_first_does_not_matter(tmp_path):
+    """An absent feature takes its default, an empty list is refused by the parser: both are one row."""
+    small = exported(tmp_path / "model", additive)
+    absent = [write_example({"x": ("f", (float(i),))}) for i in range(50)]
+    empty = []
+    for raw in absent:
+        example = tf.train.Example.FromString(raw)
+        example.features.feature["y"].float_list.SetInParent()
+        empty.append(example.SerializeToString())
+    for name, rows in (("a", absent + empty), ("b", empty + absent)):
+        summary = explain(tmp_path / name, small, write_examples(tmp_path / f"examples-{name}", rows))
+        assert (summary["examples"]["explained_rows"], summary["examples"]["failed_rows"]) == (50, 0)
+    assert sums(tmp_path / "a") == sums(tmp_path / "b")
+
+
+def test_a_column_that_nobody_reads_may_be_anything(tmp_path):
+    small = exported(tmp_path / "model", additive)
+    rows = [
+        write_example({"x": ("f", (float(i),)), "z": ("f", (float("nan"),) * (1 + i % 2)), "w": ("f", (float("inf"),))})
+        for i in range(50)
+    ]
+    summary = explain(tmp_path / "a", small, write_examples(tmp_path / "examples", rows))
+    assert (summary["status"], summary["examples"]["failed_rows"]) == ("explained", 0)
+    assert {f["name"] for f in summary["features"]} == {"x", "y"}
+
+
 def test_the_report_and_the_summary_are_finite_json(plain):
     text = (plain[0] / "summary.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in summary.json"))

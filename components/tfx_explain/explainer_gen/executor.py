@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from typing import Any
 
@@ -189,6 +190,8 @@ def _central(feature: statistics_pb2.FeatureNameStatistics) -> Values | None:
     names = statistics_pb2.FeatureNameStatistics
     if kind == "num_stats":
         median = stats.median
+        if not math.isfinite(median):
+            return None
         return ("i", (round(median),)) if feature.type == names.INT else ("f", (float(median),))
     if kind != "string_stats" or not stats.top_values or stats.top_values[0].value == "__BYTES_VALUE__":
         return None

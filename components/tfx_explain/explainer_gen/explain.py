@@ -29,6 +29,7 @@ from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.row_ids import buckets
 from tfx_explain.explainer_gen.sampling import Block
 
+_MIN_SAMPLE = 16
 _NO_VALUES = FeatureBins(edges=())
 _CPU_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 
@@ -167,7 +168,7 @@ class ModelExplainer:
             target="predicted" if several and spec.config.target is None else str(spec.config.target or 0),
             task=task if label_error is None else None,
             label_error=label_error,
-            notes=model.notes,
+            notes=(*model.notes, *_overridden(spec)),
             input_baseline=baseline,
             input_baseline_source=source,
             environment=environment,
@@ -323,6 +324,15 @@ def _typed(name: str, value: Any, profiles: Mapping[str, FeatureProfile]) -> Val
     return kind, tuple(float(v) if kind == "f" else int(v) for v in values)
 
 
+def _overridden(spec: JobSpec) -> Iterable[str]:
+    """Says which settings the reference's pins take the place of."""
+    if spec.pins is None:
+        return
+    for name in ("input_baseline", "cut_policies"):
+        if getattr(spec.config, name):
+            yield f"{name} of the configuration gives way to the reference's, so that models stay comparable"
+
+
 def task_of(link: str, num_targets: int) -> str | None:
     """`binary`, `multiclass` or `regression`; None for several columns that are no classes' scores."""
     if link == "raw":
@@ -355,10 +365,14 @@ def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Map
     """Loads the model; it is split and verified on the rows of the sample that it can run."""
     logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
     columns = decode(sample)
-    good = columns.readable.copy()
-    for _, bad in _not_finite(columns):
-        good[bad] = False
-    rows = [raw for raw, ok in zip(sample, good, strict=True) if ok]
+
+    def finite(names: Collection[str] | None) -> list[bytes]:
+        good = columns.readable.copy()
+        for _, bad in _not_finite(columns, names):
+            good[bad] = False
+        return [raw for raw, ok in zip(sample, good, strict=True) if ok]
+
+    rows = finite(None)
 
     def load(usable: Sequence[bytes]) -> FeatureModel:
         if not usable:
@@ -377,6 +391,10 @@ def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Map
             from_logits=spec.config.from_logits,
         )
 
+    if len(rows) < min(_MIN_SAMPLE, len(sample)):
+        # A column that is never finite says nothing against rows of a model that does not read it.
+        model = load(finite(()))
+        rows = finite({part for f in (*model.features, *model.uncovered_features) for part in (f, *f.split(" x "))})
     try:
         return load(rows)
     except ExampleError:

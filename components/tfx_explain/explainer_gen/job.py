@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import threading
@@ -75,6 +76,7 @@ def explain_examples(
         | "SelectSample" >> beam.FlatMap(select, plan)
         | "GroupBlocks" >> beam.GroupByKey()
         | "MakeBlocks" >> beam.MapTuple(make_block)
+        | "Canonical" >> beam.Map(canonical_block)
     )
     profiles = beam.pvalue.AsList(
         blocks
@@ -161,12 +163,19 @@ def _identify(batch: pa.RecordBatch, split: int, seed: int) -> RowBatch:
     return identify(raw, split, seed)
 
 
+def canonical_block(block: Block) -> Block:
+    """The same rows in canonical bytes: equal rows may differ in features that are empty, which parsers do not all
+    take for absent, so which of them was read first must not matter.
+    """
+    return dataclasses.replace(block, raw=[canonical(raw) for raw in block.raw])
+
+
 def pick_rows(block: Block, plan: SamplePlan) -> Iterable[tuple[str, str, bytes]]:
-    """(role, id, canonical example) of the block's rows that verify the model or are pinned."""
+    """(role, id, example) of the block's rows that verify the model or are pinned."""
     for role in (_MODEL_SAMPLE, _PREDICTION, _BACKGROUND):
         chosen = np.nonzero(is_in(block.ids, getattr(plan, role)))[0]
         for i, name in zip(chosen, hexadecimal(block.ids[chosen]), strict=True):
-            yield role, name, canonical(block.raw[i])
+            yield role, name, block.raw[i]
 
 
 class _UsesModel(beam.DoFn):

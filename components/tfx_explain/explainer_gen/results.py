@@ -106,7 +106,9 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
     return Pins(
         settings={
             "unit": model.unit,
-            "output": model.output,
+            # The configured name: one that Keras numbers by itself differs between retrains.
+            "output": spec.config.output,
+            "num_targets": model.num_targets,
             "link": model.link,
             "target": model.target,
             "method": METHOD,

@@ -66,6 +66,9 @@ class FeatureBins:
                 return out
             out[present] = np.searchsorted(np.asarray(self.edges, np.float64), known.astype(np.float64), side="right")
             return out
+        if known.dtype.kind == "f":  # a number where a category was pinned: another feature than it was
+            out[present] = len(self.categories or ())
+            return out
         distinct, inverse = np.unique(known, return_inverse=True)
         position = {c: i for i, c in enumerate(self.categories or ())}
         other = len(self.categories or ())

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Lower weighted median of each column of values [n, k]: [k]; NaN never counts, a column without numbers gives 0.
+    """Lower weighted median of each column of values [n, k]: [k]; a column without finite numbers gives 0.
 
     The lower median is one of the values, so that the baseline of an int feature is an int.
     """
@@ -14,7 +14,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     for j in range(values.shape[1]):
         column, weight = values[:, j], weights
         if column.dtype.kind == "f":
-            known = ~np.isnan(column)
+            known = np.isfinite(column)
             column, weight = column[known], weight[known]
         if not len(column):
             continue
@@ -65,4 +65,10 @@ def central_value(values: np.ndarray, lengths: np.ndarray, weights: np.ndarray, 
     """
     if not categorical and len(np.unique(lengths)) == 1:
         return weighted_median(values.reshape(len(lengths), -1), weights)
+    if values.dtype.kind == "f":
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        good = np.bincount(rows, weights=~np.isfinite(values), minlength=len(lengths)) == 0
+        if not good.any():
+            return np.zeros(1, values.dtype)
+        values, lengths, weights = values[good[rows]], lengths[good], weights[good]
     return mode(values, lengths, weights)
