@@ -25,7 +25,7 @@ lint: environment
 environment: .venv/.complete
 
 .venv/.complete: $(UV) pyproject.toml uv.lock .python-version
-	$(UV) sync --frozen --all-extras
+	$(UV) sync --quiet --frozen --all-extras
 	touch $@
 
 # Debian splits venv from Python: where it is missing, pip alone does.

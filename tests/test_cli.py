@@ -75,6 +75,7 @@ def test_no_reference_and_damage_exit_with_two(folder):
         (["explain", "--model", "{}/absent", "--examples", "x", "--output", "{}/o"], "--model must be the folder"),
         (["explain", "--model", "{}", "--examples", "{}/none*", "--output", "{}/o"], "--examples must match"),
         (["explain", "--model", "{}", "--examples", "x", "--output", "{}"], "--output must be an empty or new folder"),
+        (["explain", "--model", "{}", "--examples", "{}", "--output", "{}/o"], "--examples must be files"),
         (["validate"], "Missing option"),
     ],
 )

@@ -79,3 +79,15 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "p.yaml").write_text("checks:\n  total_scale: {threshold: 0.65}\n  total_scale: {threshold: 65}\n")
     with pytest.raises(ConfigError, match="'total_scale' stands twice"):
         ValidationConfig.load(tmp_path / "p.yaml")
+
+
+def test_repair_follows_the_number_of_steps():
+    """Raising one key just works, and what is made at definition is made again in the executor."""
+    config = ExplainConfig.make({"integrated_gradients": {"num_steps": 100}})
+    assert config.integrated_gradients.repair_steps == (200, 400)
+    assert ExplainConfig.from_json(config.to_json()) == config
+
+
+def test_percent_where_a_share_was_meant_is_refused():
+    with pytest.raises(ConfigError, match="less than or equal to 1"):
+        ValidationConfig.make({"checks": {"share_change": {"threshold": 18}}})

@@ -45,23 +45,26 @@ def explain(
         Path | None, typer.Option(help="AttributionReference whose input baseline and bins are kept.")
     ] = None,
     max_examples: Annotated[int | None, typer.Option(min=1, help="Overrides the config's.")] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where a job failed.")] = False,
     runner_args: Annotated[
         list[str] | None, typer.Option("--beam-arg", help="Beam option, e.g. --beam-arg=--runner=FlinkRunner.")
     ] = None,
 ) -> None:
-    """Explain an exported model over examples, as ExplainerGen does."""
+    """Explain an exported model over examples, as ExplainerGen does. Exits 0 when explained, else 2."""
     from tfx_explain.artifacts.manifest import ArtifactError
     from tfx_explain.config import ConfigError, ExplainConfig
 
     _refuse_used(output)
     if not model.is_dir():
         _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    if os.path.isdir(examples):
+        _fail(f"--examples must be files. Received the folder {examples}: write '{examples.rstrip('/')}/*'")
     if not globbing.glob(examples):
         _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
     try:
         settings = ExplainConfig() if config is None else ExplainConfig.load(config)
-        if max_examples is not None:
-            settings = ExplainConfig.make(settings.model_dump() | {"max_examples": max_examples})
+        overrides = {"splits": settings.splits[:1]} | ({} if max_examples is None else {"max_examples": max_examples})
+        settings = ExplainConfig.make(settings.model_dump() | overrides)
     except ConfigError as error:
         _fail(str(error))
 
@@ -85,11 +88,16 @@ def explain(
         model_uri=str(model.resolve()),
         serving_path=str(model.resolve()),
         patterns=[(0, os.path.abspath(examples))],
-        config=ExplainConfig.make(settings.model_dump() | {"splits": settings.splits[:1]}),
+        config=settings,
         reference=known,
     )
-    with _ProgressBar():
-        summary = run(request, lambda: beam.Pipeline(options=options))
+    try:
+        with _ProgressBar():
+            summary = run(request, lambda: beam.Pipeline(options=options))
+    except (OSError, RuntimeError, ValueError) as error:
+        if traceback:
+            raise
+        _fail(f"the job failed: {str(error).strip().splitlines()[-1]}\n(--traceback shows where)")
     console = rich.console.Console()
     if summary["status"] == NOT_EXPLAINED:
         console.print(f"not explained: {summary['reason']}", markup=False)
@@ -103,6 +111,11 @@ def explain(
             _number(feature["mean_absolute"]),
         )
     console.print(table)
+    console.print(f"input baseline: {summary['method']['input_baseline_source']}", markup=False)
+    if summary["metrics_absent"]:
+        console.print(f"no metrics: {summary['metrics_absent']}", markup=False, soft_wrap=True)
+    for note in summary["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"report: {output / REPORT_FILE}", markup=False, soft_wrap=True)
 
 
@@ -115,7 +128,10 @@ def validate(
         Path | None, typer.Option(help="Folder for anomalies and, if it passes, a new reference.")
     ] = None,
 ) -> None:
-    """Judge attributions, as AttributionValidator does. Exits 0 on PASS, 1 on FAIL, 2 where nothing can be said."""
+    """Judge attributions, as AttributionValidator does.
+
+    Exits 0 on PASS, 1 on FAIL or NEEDS_APPROVAL, 2 where evidence or a reference is missing: no pass either.
+    """
     from tfx_explain.config import ConfigError, ValidationConfig
 
     if output is not None:
@@ -123,6 +139,8 @@ def validate(
     for name, folder in (("--attributions", attributions), ("--reference", reference)):
         if folder is not None and not folder.is_dir():
             _fail(f"{name} must be a folder. Received: {folder}")
+    if reference is not None and (reference / "reference" / "manifest.json").exists():
+        _fail(f"--reference must be the folder `reference` that a pass wrote. Received: {reference}, which holds it")
     try:
         policy = ValidationConfig() if config is None else ValidationConfig.load(config)
     except ConfigError as error:
@@ -148,8 +166,9 @@ def validate(
             write_reference(str(output / "reference"), changed)
             console.print(f"reference: {output / 'reference'}", markup=False, soft_wrap=True)
         console.print(f"report: {output / 'anomalies' / REPORT_FILE}", markup=False, soft_wrap=True)
-    console.print("PASS" if judged.verdict.blessed else "REFUSED")
-    raise typer.Exit(exit_code([r.verdict for r in judged.verdict.blocking]))
+    code = exit_code([r.verdict for r in judged.verdict.blocking])
+    console.print({PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: "UNDECIDED: no pass for want of evidence"}[code])
+    raise typer.Exit(code)
 
 
 def exit_code(blocking: list[str]) -> int:
@@ -197,7 +216,7 @@ class _ProgressBar(logging.Handler):
 
 def _refuse_used(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        _fail(f"--output must be an empty or new folder. Received: {folder}")
+        _fail(f"--output must be an empty or new folder. Received: {folder}; delete it, or name another")
 
 
 def _number(value: float | None) -> str:

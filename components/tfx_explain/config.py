@@ -107,7 +107,14 @@ class IntegratedGradientsConfig(_Base):
     num_steps: int = pydantic.Field(default=50, ge=1, le=4096)
     """Gauss-Legendre nodes of every row."""
     repair_steps: tuple[int, ...] = (100, 200)
-    """Nodes with which rows that have not converged run again, in order."""
+    """Nodes with which rows that have not converged run again, in order; twice and four times num_steps by default."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _follow(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "repair_steps" not in data and isinstance(data.get("num_steps"), int):
+            return data | {"repair_steps": (2 * data["num_steps"], 4 * data["num_steps"])}
+        return data
 
     @pydantic.field_validator("repair_steps")
     @classmethod
@@ -180,18 +187,24 @@ class MaxShareCheck(_Base):
     _off = pydantic.field_validator("severity", "with_reference", mode="before")(_off_is_a_word)
 
 
+class ShareCheck(Check):
+    """A check whose statistic is a share: 18 where 0.18 was meant would switch it off."""
+
+    threshold: float = pydantic.Field(ge=0, le=1)
+
+
 class Checks(_Base):
     """The checks of AttributionValidator; the constants are those measured on honest retrains."""
 
-    completeness: Check = Check(threshold=0.01)
+    completeness: ShareCheck = ShareCheck(threshold=0.01)
     max_share: MaxShareCheck = MaxShareCheck()
-    share_change: Check = Check(threshold=0.18)
+    share_change: ShareCheck = ShareCheck(threshold=0.18)
     profile_change: Check = Check(threshold=0.20)
-    direction_flip: Check = Check(threshold=0.055)
+    direction_flip: ShareCheck = ShareCheck(threshold=0.055)
     total_scale: Check = Check(threshold=0.65)
-    vanished: Check = Check(threshold=0.05)
-    new_features: Check = Check(threshold=0.05)
-    removed_features: Check = Check(threshold=0.05)
+    vanished: ShareCheck = ShareCheck(threshold=0.05)
+    new_features: ShareCheck = ShareCheck(threshold=0.05)
+    removed_features: ShareCheck = ShareCheck(threshold=0.05)
 
 
 class EvidenceFloor(_Base):

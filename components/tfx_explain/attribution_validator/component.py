@@ -47,7 +47,7 @@ class AttributionValidator(base_component.BaseComponent):
             model=trainer.outputs["model"],
             model_blessing=evaluator.outputs["blessing"],
             reference=reference.outputs["reference"],
-            validation_config="configs/validate.yaml",
+            validation_config="configs/validation.yaml",
         )
         pusher = Pusher(
             model=trainer.outputs["model"],

@@ -49,7 +49,7 @@ def add_attribution_gate(
             [example_gen, ..., trainer, model_resolver, evaluator, pusher],
             statistics=statistics_gen.outputs["statistics"],
             explain_config="configs/explain.yaml",
-            validation_config="configs/validate.yaml",
+            validation_config="configs/validation.yaml",
         )
         return tfx.dsl.Pipeline(..., components=components)
         ```

@@ -18,8 +18,9 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             raise ValueError("share_change needs a reference. Received: none")
         now = evidence.profiles.shares(evidence.common)[0, top]
         before = evidence.reference_profiles.shares(evidence.common)[0, top]
+        among = "" if set(evidence.common) == set(evidence.candidate.statistics.features) else " of the common features"
         return (
-            f"{evidence.common[top]!r} carries {percent(now)} of the attribution, {percent(before)} in "
+            f"{evidence.common[top]!r} carries {percent(now)} of the attribution{among}, {percent(before)} in "
             f"{evidence.reference.name}: a change of {measured.value:.3f}, allowed is {rule.threshold:.3g}."
         )
 
