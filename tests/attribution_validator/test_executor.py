@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.artifacts.types import AttributionAnomalies, AttributionReference, ModelAttributions
 from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.attribution_validator import anomalies as anomalies_module
+from tfx_explain.attribution_validator import executor as executor_module
 from tfx_explain.attribution_validator.executor import Executor
 from tfx_explain.config import ValidationConfig
 
@@ -126,6 +128,15 @@ def test_a_model_in_the_reference_passes_again_and_changes_nothing(case):
     *_, reference = case.run()
     case.reference_uri = reference
     assert case.run() == (1, [], None)
+
+
+def test_on_kubeflow_an_output_is_never_empty(case, monkeypatch):
+    """There an unchanged reference is an artifact without files, which no reader takes for one."""
+    case.blessing = case.evaluator_blessing(blessed=0)
+    monkeypatch.setitem(sys.modules, executor_module._KUBEFLOW, object())
+    blessed, _, uri = case.run()
+    assert blessed == 0 and uri is not None
+    assert not Path(uri).exists()
 
 
 def test_a_model_in_the_reference_that_is_refused_later_leaves_it(case):

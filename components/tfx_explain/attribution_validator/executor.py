@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from typing import Any
 
 from tfx import types
@@ -26,6 +27,8 @@ from tfx_explain.attribution_validator.verdict import GateVerdict, refusal
 from tfx_explain.config import ValidationConfig
 
 _INT64_MAX = 1 << 63
+# Loaded in a task of Kubeflow Pipelines, where an output without an artifact is an error; an unwritten one is none.
+_KUBEFLOW = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 _Artifacts = dict[str, list[types.Artifact]]
 
 
@@ -135,7 +138,8 @@ def _publish_reference(
     if changed is None:
         if fileio.exists(artifact.uri):  # what a killed attempt may have left
             fileio.rmtree(artifact.uri)
-        output.clear()
+        if _KUBEFLOW not in sys.modules:
+            output.clear()
         return
     write_reference(artifact.uri, changed)
     newest = changed.models[-1] if changed.models else None
