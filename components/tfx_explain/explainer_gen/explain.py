@@ -25,12 +25,11 @@ from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.examples import write_example
 from tfx_explain.explainer_gen.labels import LabelError, LabelReader, label_fields
-from tfx_explain.explainer_gen.profiles import FeatureProfile
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
 from tfx_explain.explainer_gen.row_ids import buckets
 from tfx_explain.explainer_gen.sampling import Block
 
 _MIN_SAMPLE = 16
-_NO_VALUES = FeatureBins(edges=())
 _CPU_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
@@ -125,7 +124,7 @@ class ModelExplainer:
         self._profiles = {p.name: p for p in profiles}
         baseline, source = resolve_input_baseline(spec, self._profiles)
         self._baseline_example = write_example(baseline)
-        self._bins = {n: p.bins for n, p in self._profiles.items()} | (dict(spec.pins.bins) if spec.pins else {})
+        self._pins = spec.pins
         policies = dict(spec.config.cut_policies) | (dict(spec.pins.cut_policies) if spec.pins else {})
         environment = json.dumps(environment_facts(), sort_keys=True)
         try:
@@ -177,7 +176,7 @@ class ModelExplainer:
     @property
     def bins(self) -> dict[str, FeatureBins]:
         """Value bins of each attributed feature; a cross has none but `all`."""
-        return {f: self._bins.get(f, _NO_VALUES) for f in self.facts.features}
+        return feature_bins(self.facts.features, self._profiles.values(), self._pins)
 
     def predict(self, raw: Sequence[bytes]) -> np.ndarray:
         """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""
@@ -257,7 +256,7 @@ class ModelExplainer:
         ok, failures = columns.readable.copy(), Counter[str]()
         if (~ok).any():
             failures["the record is no tf.Example"] += int((~ok).sum())
-        used = {part for f in (*self.facts.features, *self.facts.uncovered_features) for part in (f, *f.split(" x "))}
+        used = _raw_names(self.facts)
         for name, bad in _not_finite(columns, used):
             new = bad[ok[bad]]
             failures[f"feature {name!r} is not finite"] += len(new)
@@ -394,12 +393,17 @@ def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Map
     if len(rows) < min(_MIN_SAMPLE, len(sample)):
         # A column that is never finite says nothing against rows of a model that does not read it.
         model = load(finite(()))
-        rows = finite({part for f in (*model.features, *model.uncovered_features) for part in (f, *f.split(" x "))})
+        rows = finite(_raw_names(model))
     try:
         return load(rows)
     except ExampleError:
         loaded = load_signature(spec.model_path, spec.config.signature)
         return load([row for row in rows if _runs(loaded, row)])
+
+
+def _raw_names(model: FeatureModel | ModelFacts) -> set[str]:
+    """Names of the raw features that a model uses: each as it is, and the parts of a cross `a x b`."""
+    return {part for f in (*model.features, *model.uncovered_features) for part in (f, *f.split(" x "))}
 
 
 def _runs(loaded: LoadedSignature, row: bytes) -> bool:

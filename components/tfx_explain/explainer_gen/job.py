@@ -18,11 +18,10 @@ from apache_beam.utils import shared
 from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
 
 from tfx_explain.artifacts.pins import Pins
-from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import BucketStatistics, Rows, accumulate
 from tfx_explain.explainer_gen.examples import canonical
 from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer, ModelFacts
-from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_values, profile
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins, feature_values, profile
 from tfx_explain.explainer_gen.results import block_facts, write_result, write_rows
 from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.sampling import (
@@ -296,14 +295,6 @@ def histogram_unit(_: Any, pins: Pins | None, totals: Sequence[tuple[int, float,
     for _, w, t in sorted(totals):
         weight, total = weight + w, total + t
     return total / weight if weight and total > 0 else 1.0
-
-
-def feature_bins(
-    features: Sequence[str], profiles: Iterable[FeatureProfile], pins: Pins | None
-) -> dict[str, FeatureBins]:
-    """Value bins of attributed features: pinned, else the sample's; a cross, or a feature never seen, has one."""
-    known = {p.name: p.bins for p in profiles} | (dict(pins.bins) if pins else {})
-    return {f: known.get(f, FeatureBins(edges=())) for f in features}
 
 
 def accumulate_block(

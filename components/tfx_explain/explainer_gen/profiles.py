@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tfx_explain.artifacts.pins import Pins
 from tfx_explain.engine.aggregates.bins import FeatureBins, category_bins, quantile_bins
 from tfx_explain.engine.methods.input_baseline import central_value
 from tfx_explain.explainer_gen.columns import Column, decode
@@ -56,3 +57,11 @@ def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[s
     first, _ = Column(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), flat).first()
     bins = category_bins(first, counts) if categorical else quantile_bins(first, counts)
     return FeatureProfile(name, kind, tuple(v if isinstance(v, bytes) else v.item() for v in central), bins)
+
+
+def feature_bins(
+    features: Sequence[str], profiles: Iterable[FeatureProfile], pins: Pins | None
+) -> dict[str, FeatureBins]:
+    """Value bins of attributed features: pinned, else the sample's; a cross, or a feature never seen, has one."""
+    known = {p.name: p.bins for p in profiles} | (dict(pins.bins) if pins else {})
+    return {f: known.get(f, FeatureBins(edges=())) for f in features}

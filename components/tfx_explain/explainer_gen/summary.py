@@ -12,7 +12,7 @@ from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws, drawn, measure
-from tfx_explain.engine.aggregates.metrics import prediction_metrics
+from tfx_explain.engine.aggregates.metrics import prediction_metrics, unconverged_fraction
 from tfx_explain.names import OVERALL
 
 
@@ -31,14 +31,6 @@ def feature_statistics(statistics: BucketStatistics, draws: np.ndarray) -> dict[
         feature: {name: measure(table[:, j]) for name, table in tables.items()}
         for j, feature in enumerate(statistics.features)
     }
-
-
-def unconverged_fraction(statistics: BucketStatistics, draws: np.ndarray) -> Measured:
-    """Weight of rows that did not converge, as a share of the explained weight."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return measure(
-            drawn(draws, statistics.scalars["unconverged_weight"]) / drawn(draws, statistics.scalars["weight"])
-        )
 
 
 def summarise(

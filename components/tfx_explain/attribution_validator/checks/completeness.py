@@ -1,10 +1,8 @@
 """Completeness: the attributions of nearly every row add up to its prediction's distance from the baseline's."""
 
-import numpy as np
-
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, judge, result, uncertain
 from tfx_explain.config import ValidationConfig
-from tfx_explain.engine.aggregates.intervals import drawn, measure
+from tfx_explain.engine.aggregates.metrics import unconverged_fraction
 
 CHECK = "completeness"
 
@@ -12,11 +10,7 @@ CHECK = "completeness"
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """The weight of unconverged rows, as a share of the explained weight."""
     rule = config.checks.completeness
-    scalars = evidence.candidate.statistics.scalars
-    with np.errstate(invalid="ignore", divide="ignore"):
-        measured = measure(
-            drawn(evidence.draws, scalars["unconverged_weight"]) / drawn(evidence.draws, scalars["weight"])
-        )
+    measured = unconverged_fraction(evidence.candidate.statistics, evidence.draws)
     verdict = judge(measured, rule.threshold)
     sentence = (
         f"{100 * measured.value:.2f} % of the rows did not converge after the last repair, "

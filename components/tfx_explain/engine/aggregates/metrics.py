@@ -1,4 +1,4 @@
-"""Prediction metrics from bucket statistics, with intervals."""
+"""Metrics of predictions and of convergence from bucket statistics, with intervals."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
     if task == "regression":
         return {"label_mean": mean("sum_label"), "mean_squared_error": mean("sum_squared_error")}
     raise ValueError(f"task must be binary, multiclass or regression. Received: task={task!r}")
+
+
+def unconverged_fraction(statistics: BucketStatistics, draws: np.ndarray) -> Measured:
+    """Weight of rows that did not converge, as a share of the explained weight."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return measure(
+            drawn(draws, statistics.scalars["unconverged_weight"]) / drawn(draws, statistics.scalars["weight"])
+        )
 
 
 def area_under_curve(negative: np.ndarray, positive: np.ndarray) -> np.ndarray:
