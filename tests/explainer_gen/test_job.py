@@ -20,6 +20,7 @@ from tfx_explain.attribution_reference.store import Reference, read_reference, w
 from tfx_explain.attribution_validator.evidence import judge_artifacts, read_candidate
 from tfx_explain.config import ExplainConfig, ValidationConfig
 from tfx_explain.explainer_gen import results
+from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.examples import read_example, write_example
 from tfx_explain.explainer_gen.run import Request, run
 
@@ -237,6 +238,12 @@ def test_the_reference_pins_baseline_and_bins(model, plain, reference, tmp_path)
     alone, pinned = read_candidate(str(tmp_path / "alone")), read_candidate(str(tmp_path / "pinned"))
     assert alone.pins != candidate.pins
     assert pinned.pins == candidate.pins
+    columns, starts = decode(model.examples[:60]).columns, np.cumsum((0, *pinned.statistics.bin_sizes))
+    for j, feature in enumerate(pinned.statistics.features):
+        (column,) = (c for (name, _), c in columns.items() if name == feature)
+        bins = candidate.pins.bins[feature]
+        filled = pinned.statistics.bin_sums["bin_weight"].sum(axis=0)[starts[j] : starts[j + 1]]
+        assert filled.tolist() == np.bincount(bins.assign(*column.first()), minlength=bins.size).tolist()
     whole = rows_of(plain[0])
     assert all(whole[name] == row for name, row in rows_of(tmp_path / "pinned").items())
     # The same rows are predicted again, so that later models can be compared on them.
