@@ -1,4 +1,4 @@
-"""SavedModel -> FeatureModel: the differentiable entry of an exported model, found in its graph."""
+"""SavedModel -> FeatureModel, PermutationModel: an exported model's graph, cut at its raw features."""
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral
 from tfx_explain.engine.feature_graph.errors import (
@@ -15,6 +15,8 @@ from tfx_explain.engine.feature_graph.errors import (
     SignatureError,
 )
 from tfx_explain.engine.feature_graph.feature_model import FeatureModel
+from tfx_explain.engine.feature_graph.narrow import Narrow, PermutationModel
+from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 
 __all__ = [
     "BatchDependentError",
@@ -24,11 +26,15 @@ __all__ = [
     "ExampleError",
     "FeatureModel",
     "FeatureModelError",
+    "Narrow",
     "NoGradientError",
     "NotRepeatableError",
+    "OpenedModel",
     "OutputError",
     "PathIntegral",
+    "PermutationModel",
     "SavedModelError",
     "SelfCheckError",
     "SignatureError",
+    "open_model",
 ]

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
 from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, ExampleError, SelfCheckError
-from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
-from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
-from tfx_explain.engine.feature_graph.output import (
-    Output,
-    apply_link,
-    declared_logits,
-    explained_value,
-    find_output,
-    in_unit,
-)
+from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
+from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
 from tfx_explain.engine.feature_graph.path import PathFunctions
 from tfx_explain.engine.feature_graph.policies import (
@@ -28,7 +20,6 @@ from tfx_explain.engine.feature_graph.policies import (
     trial_rows,
     unconverged_columns,
 )
-from tfx_explain.engine.feature_graph.rewrites import repair_gradients
 from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 
@@ -54,35 +45,34 @@ class FeatureModel:
         unit: `logit`, `probability`, or `output` when there is no link, whatever was asked for.
         num_targets: columns of the output.
         notes: sentences on how the model was cut.
+        opened: what the cut was made from; other cuts of the same model start from it, without loading it again.
     """
 
     def __init__(
         self,
-        loaded: LoadedSignature,
+        opened: OpenedModel,
         partition: Partition,
-        output: Output,
-        unit: str,
-        num_targets: int,
         policies: Mapping[str, str],
-        sample: np.ndarray,
         notes: Sequence[str],
     ) -> None:
+        self.opened = opened
         self.features = tuple(sorted(set(partition.columns)))
         self.unused_features = tuple(sorted(set(partition.parsed) - set(partition.used)))
         self.uncovered_features = partition.uncovered
         self.cut_policies = {name: policies.get(name, "feature") for name in self.features}
-        self.output = output.name
-        self.link = output.link
-        self._output = output
-        self.unit = unit
-        self.num_targets = num_targets
-        self._loaded = loaded
+        self.output = opened.output.name
+        self.link = opened.output.link
+        self.unit = opened.unit
+        self.num_targets = opened.num_targets
+        self._output = opened.output
         self._partition = partition
         encode_cuts = partition.flat.function(partition.flat.input_names, partition.cuts)
-        sample_cuts = encode_cuts(tf.constant(sample))
-        self._functions = PathFunctions(partition, output, unit, num_targets, self.features, sample_cuts)
-        self._stackable = self._can_stack(sample)
-        self.notes = (*notes, *partition.notes, *self._own_notes())
+        sample_cuts = encode_cuts(tf.constant(opened.sample))
+        self._functions = PathFunctions(
+            partition, opened.output, opened.unit, opened.num_targets, self.features, sample_cuts
+        )
+        self._stackable = self._can_stack(opened.sample)
+        self.notes = (*opened.notes, *notes, *partition.notes, *self._own_notes())
 
     @classmethod
     def load(
@@ -117,37 +107,27 @@ class FeatureModel:
             FeatureModelError: by its subclass, why the model cannot be explained.
             ValueError: if an argument is out of its range.
         """
-        if unit not in ("logit", "probability"):
-            raise ValueError(f"unit must be 'logit' or 'probability'. Received: unit={unit!r}")
-        notes = []
-        rows = as_batch(sample)
-        if len(rows) == 1:
-            rows = np.repeat(rows, 2)
-        if len(set(rows)) == 1:
-            notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
-        loaded = load_signature(path, signature)
-        whole = check_rows(loaded, rows)
-        strings = tf.constant(rows)
-        flat = repair_gradients(FlatGraph.from_signature(loaded.signature), strings)
-        explained = find_output(flat, output)
-        num_targets = int(np.prod(whole[explained.name].shape[1:], dtype=int))
-        if from_logits:
-            explained = declared_logits(explained, num_targets)
-        actual_unit = "output" if explained.link == "raw" else unit
+        opened = open_model(path, sample=sample, signature=signature, output=output, unit=unit, from_logits=from_logits)
+        strings = tf.constant(opened.sample)
         pinned = dict(cut_policies or {})
 
         def build(policies: Mapping[str, str]) -> FeatureModel:
-            partition = find_partition(flat, explained, policies, strings)
+            partition = find_partition(opened.flat, opened.output, policies, strings)
             left_out = check_pins(pinned, partition)
-            said = [*notes, f"pinned policies of features that are not attributed: {left_out}"] if left_out else notes
-            model = cls(loaded, partition, explained, actual_unit, num_targets, policies, rows, said)
-            model._check_against(whole[explained.name], rows)
+            notes = [f"pinned policies of features that are not attributed: {left_out}"] if left_out else []
+            model = cls(opened, partition, policies, notes)
+            model._check_against(opened.whole, opened.sample)
             return model
 
         model = build(pinned)
         if input_baseline is None:
             return model
-        return _with_converging_cuts(model, build, pinned, rows, input_baseline)
+        return _with_converging_cuts(model, build, pinned, opened.sample, input_baseline)
+
+    @property
+    def saved_model(self) -> Any:
+        """The loaded SavedModel, with all its signatures."""
+        return self.opened.loaded.model
 
     def encode(self, examples: Sequence[bytes] | np.ndarray) -> Encoded:
         """Parses and transforms rows, up to the cut.

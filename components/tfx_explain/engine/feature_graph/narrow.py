@@ -1,0 +1,291 @@
+"""A model's predictions with the values of some raw features taken from other rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.encoded import as_batch
+from tfx_explain.engine.feature_graph.errors import BatchDependentError, ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.narrow_cut import NarrowCut, find_narrow_cut
+from tfx_explain.engine.feature_graph.opened import OpenedModel
+from tfx_explain.engine.feature_graph.output import apply_link, in_unit
+from tfx_explain.engine.feature_graph.raw_segments import put_together, take_apart
+from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
+
+_CHECKED_ROWS = 16
+_CHECKED_ALONE = 4
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Narrow:
+    """Rows that are parsed and transformed, up to the narrow cut.
+
+    Attributes:
+        payloads: by raw feature, what stands for its values, arrays [rows, ...]. Rows of them may be exchanged with
+            those of other rows, of this batch or of another. A reparsed feature has one array of bytes [rows]: the
+            feature as a tf.Example of its own, empty where a row does not have it.
+    """
+
+    payloads: dict[str, tuple[np.ndarray, ...]]
+    _fed: dict[str, tuple[tf.Tensor, ...]] = dataclasses.field(repr=False)
+    _frozen: tuple[tf.Tensor, ...] = dataclasses.field(repr=False)
+    _rest: np.ndarray = dataclasses.field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+
+class PermutationModel:
+    """A model's output as a function of its raw features, which may be taken from other rows.
+
+    A feature's values are replaced where they are narrowest: at the tensors of the fewest bytes a row that carry all of
+    it to the output (ids rather than embedding rows). What comes before is computed once for any number of
+    permutations. A feature without such tensors is *reparsed*: replaced in the raw example, which is parsed again. No
+    gradient is needed, so that trees and argmax have permutations too.
+
+    Made by `of`. Several threads may call one instance. A row's results depend on the shape of its batch only, never
+    on the other rows, on what ran before, or on the process.
+
+    Attributes:
+        features: raw features that reach the output, sorted.
+        reparsed: those of them that are replaced in the raw example, sorted.
+        row_bytes: by feature, the bytes of a payload's row; of strings and reparsed features their mean on the sample,
+            rounded up.
+        refused_alone: features that belong together with others (the ids and the weights of a sparse feature), sorted:
+            when one alone is replaced, the model refuses the row, or takes its values for another row's.
+        output: the signature's output that is predicted.
+        link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
+        unit: `logit`, `probability`, or `output` when there is no link.
+        num_targets: columns of the output.
+        notes: sentences on how the model was cut.
+    """
+
+    def __init__(self, opened: OpenedModel, cut: NarrowCut, notes: Sequence[str]) -> None:
+        self.features = tuple(sorted([*cut.payloads, *cut.reparsed]))
+        self.reparsed = cut.reparsed
+        self.refused_alone: tuple[str, ...] = ()
+        self.output = opened.output.name
+        self.link = opened.output.link
+        self.unit = opened.unit
+        self.num_targets = opened.num_targets
+        self._opened = opened  # owns the variables and tables
+        self._cut = cut
+        flat = opened.flat
+        fed = [name for names in cut.payloads.values() for name in names]
+        self._encode = flat.function(flat.input_names, [*fed, *cut.frozen])
+        values = self._encode(tf.constant(opened.sample))
+        specs = [_ranked(flat.spec(name), value) for name, value in zip([*fed, *cut.frozen], values, strict=True)]
+        strings = [flat.spec(name) for name in flat.input_names]
+        self._logits = self._function([*fed, *cut.frozen], specs)
+        self._reparsed_logits = self._function([*flat.input_names, *fed], [*strings, *specs[: len(fed)]])
+        self._row_shapes = {name: tuple(value.shape[1:]) for name, value in zip(fed, values, strict=False)}
+        sample = self.encode(opened.sample)
+        self.row_bytes = {name: -(-_size(arrays) // len(sample)) for name, arrays in sample.payloads.items()}
+        self.notes = (*opened.notes, *notes, *self._own_notes())
+
+    @classmethod
+    def of(cls, opened: OpenedModel, *, reparse: Collection[str] = ()) -> PermutationModel:
+        """Finds the narrow cut of an opened model (`open_model`, or `FeatureModel.opened`) and checks it on the sample.
+
+        Each feature is replaced by the values of another row of the sample, and the prediction compared with that of
+        the untouched signature on the same raw rows; a feature that fails is reparsed.
+
+        Args:
+            opened: the model.
+            reparse: features that are to be replaced in the raw example, whatever the graph.
+
+        Raises:
+            SelfCheckError: if the parts do not give the output of the whole model.
+            ValueError: if `reparse` names what does not reach the output.
+        """
+        notes: list[str] = []
+        reparsed = set(reparse)
+        while True:
+            model = cls(opened, find_narrow_cut(opened.flat, opened.output.tensor, opened.sample, reparsed), notes)
+            unknown = sorted(reparsed - set(model.features))
+            if unknown:
+                raise ValueError(f"reparse must name features of {list(model.features)}. Received: {unknown}")
+            wrong, refused = _faults(model, opened)
+            if not wrong:
+                if refused:
+                    model.refused_alone = tuple(refused)
+                    model.notes += (f"features that cannot be replaced alone, without others of their row: {refused}",)
+                return model
+            notes.append(f"features whose cut did not give the whole model's output are parsed again: {wrong}")
+            reparsed.update(wrong)
+
+    def encode(self, examples: Sequence[bytes] | np.ndarray) -> Narrow:
+        """Parses and transforms rows, up to the narrow cut.
+
+        Args:
+            examples: serialised tf.Examples, [rows].
+
+        Raises:
+            ExampleError: if the model's parser refuses a row; which one, TensorFlow does not always say.
+            BatchDependentError: if a payload has no row for each example, which the sample did not show.
+        """
+        batch = as_batch(examples)
+        tensors = _run(self._encode, [tf.constant(batch)], len(batch))
+        fed: dict[str, tuple[tf.Tensor, ...]] = {}
+        for feature, names in self._cut.payloads.items():
+            fed[feature], tensors = tuple(tensors[: len(names)]), tensors[len(names) :]
+            for name, tensor in zip(names, fed[feature], strict=True):
+                if tuple(tensor.shape) != (len(batch), *self._row_shapes[name]):
+                    expected = ["rows", *self._row_shapes[name]]
+                    raise BatchDependentError(
+                        f"what stands for {feature!r} must have the shape {expected}, as on the sample. Received: "
+                        f"{tuple(tensor.shape)} for {len(batch)} rows. Put more different rows into the sample, or "
+                        f"reparse {feature!r}."
+                    )
+        payloads = {feature: tuple(tensor.numpy() for tensor in values) for feature, values in fed.items()}
+        rest = batch
+        if self.reparsed:
+            rest, segments = take_apart(batch, self.reparsed)
+            payloads |= {feature: (segment,) for feature, segment in segments.items()}
+        return Narrow({feature: payloads[feature] for feature in self.features}, fed, tuple(tensors), rest)
+
+    def predict(self, narrow: Narrow) -> np.ndarray:
+        """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
+        return self.predict_permuted(narrow, {})
+
+    def predict_permuted(self, narrow: Narrow, replaced: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
+        """The model's output when some features have other values.
+
+        Args:
+            narrow: rows.
+            replaced: by feature, arrays as in `narrow.payloads`, [rows, ...] each: any rows of the payloads of any
+                batch. Several features are replaced together.
+
+        Returns:
+            float32 [rows, targets], in `unit`.
+
+        Raises:
+            ExampleError: if the model refuses a row that is parsed again.
+            ValueError: if `replaced` names no feature of this model, or does not fit its payload.
+        """
+        logits = self._permuted_logits(narrow, replaced)
+        return in_unit(logits, self.link, self.unit).numpy()
+
+    def payload_bytes(self, narrow: Narrow) -> int:
+        """The bytes of all payloads of these rows together."""
+        return sum(_size(arrays) for arrays in narrow.payloads.values())
+
+    def _permuted_logits(self, narrow: Narrow, replaced: Mapping[str, Sequence[np.ndarray]]) -> tf.Tensor:
+        for feature, arrays in replaced.items():
+            self._check_fits(feature, arrays, narrow)
+        fed = [
+            tf.constant(value, tensor.dtype) if feature in replaced else tensor
+            for feature, tensors in narrow._fed.items()
+            for value, tensor in zip(replaced.get(feature, tensors), tensors, strict=True)
+        ]
+        if not any(feature in replaced for feature in self.reparsed):
+            return _run(self._logits, [*fed, *narrow._frozen], len(narrow))
+        segments = [replaced.get(feature, narrow.payloads[feature])[0] for feature in self.reparsed]
+        rows = tf.constant(put_together(narrow._rest, segments), tf.string)
+        return _run(self._reparsed_logits, [rows, *fed], len(narrow))
+
+    def _check_fits(self, feature: str, arrays: Sequence[np.ndarray], narrow: Narrow) -> None:
+        if feature not in narrow.payloads:
+            raise ValueError(f"replaced must name features of {list(self.features)}. Received: {feature!r}")
+        expected = [(array.shape, array.dtype) for array in narrow.payloads[feature]]
+        received = [(np.shape(array), getattr(array, "dtype", None)) for array in arrays]
+        if expected != received:
+            raise ValueError(
+                f"the payload of {feature!r} must have the shapes and types of the rows it replaces, {expected}. "
+                f"Received: {received}"
+            )
+
+    def _function(self, feeds: Sequence[str], specs: Sequence[tf.TensorSpec]) -> Any:
+        part = self._opened.flat.importer(feeds, [self._opened.output.tensor])
+
+        def logits(*values: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(tf.cast(part(*values)[0], tf.float32), [-1, self.num_targets])
+
+        return tf.function(logits, autograph=False, input_signature=specs).get_concrete_function()
+
+    def _own_notes(self) -> list[str]:
+        if not self.reparsed:
+            return []
+        return [f"features that are replaced in the raw example and parsed again: {list(self.reparsed)}"]
+
+
+def _faults(model: PermutationModel, opened: OpenedModel) -> tuple[list[str], list[str]]:
+    """Compares with the untouched signature: nothing replaced, then each feature by that of the sample's next row.
+
+    Returns:
+        Cut features whose predictions are wrong, and features that cannot be replaced alone.
+
+    Raises:
+        SelfCheckError: if predictions are wrong where nothing is cut.
+    """
+    sample = opened.sample[:_CHECKED_ROWS]
+    narrow = model.encode(sample)
+    scale = float(np.abs(opened.whole[np.isfinite(opened.whole)]).max(initial=0.0))
+
+    def difference(expected: np.ndarray, replaced: Mapping[str, Sequence[np.ndarray]]) -> float:
+        logits = model._permuted_logits(narrow, replaced)
+        parts = (apply_link(logits, model.link) if opened.output.applied else logits).numpy()
+        return relative_difference(expected.reshape(len(sample), -1), parts, scale)
+
+    rest, segments = take_apart(sample, model.features)
+    wrong: dict[str, float] = {}
+    refused = []
+    for feature in model.features:
+        others = [np.roll(values, 1) if name == feature else values for name, values in segments.items()]
+        rows = put_together(rest, others)
+        expected = _expected(opened, rows, alone=_CHECKED_ALONE if feature in model.reparsed else 0)
+        if expected is None:
+            refused.append(feature)
+            continue
+        found = difference(expected, {feature: [np.roll(array, 1, axis=0) for array in narrow.payloads[feature]]})
+        if found > TOLERANCE:
+            wrong[feature] = found
+    unmoved = difference(opened.whole[: len(sample)], {})
+    cut = [feature for feature in model.features if feature not in model.reparsed]
+    if unmoved > TOLERANCE and cut:
+        return cut, refused
+    wrong_in_full = {feature: wrong[feature] for feature in model.reparsed if feature in wrong}
+    if unmoved > TOLERANCE or wrong_in_full:
+        raise SelfCheckError(
+            f"the model cut at its features must give the output of the whole model. Received: differences of "
+            f"{max([unmoved, *wrong_in_full.values()]):.2g} of the largest value of {model.output!r} with the features "
+            f"{sorted(wrong_in_full)} replaced. This is a fault of the engine: please report the model's graph."
+        )
+    return sorted(wrong), refused
+
+
+def _expected(opened: OpenedModel, rows: np.ndarray, alone: int) -> np.ndarray | None:
+    """The untouched signature's output; None if it refuses the rows, or mixes the first few with others of the batch.
+
+    Two sparse features that must have the same number of values do either when one of them alone is replaced.
+    """
+    try:
+        together = opened.loaded.outputs(rows)[opened.output.name]
+        for row in range(alone):
+            one = opened.loaded.outputs(rows[row : row + 1])[opened.output.name]
+            if relative_difference(together[row : row + 1], one, float(np.abs(together).max())) > TOLERANCE:
+                return None
+    except tf.errors.InvalidArgumentError:
+        return None
+    return together
+
+
+def _run(function: Callable[..., list[tf.Tensor]], values: Sequence[tf.Tensor], rows: int) -> Any:
+    try:
+        return function(*values)
+    except tf.errors.InvalidArgumentError as error:
+        raise ExampleError(f"the model refuses one of {rows} rows: {error.message.splitlines()[0]}") from error
+
+
+def _ranked(spec: tf.TensorSpec, value: tf.Tensor) -> tf.TensorSpec:
+    """A spec whose rank the graph does not tell takes the sample's."""
+    return tf.TensorSpec([None] * value.shape.rank, spec.dtype) if spec.shape.rank is None else spec
+
+
+def _size(arrays: Sequence[np.ndarray]) -> int:
+    return sum(sum(map(len, array.flat)) if array.dtype == object else array.nbytes for array in arrays)

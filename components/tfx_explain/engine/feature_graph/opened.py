@@ -1,0 +1,75 @@
+"""A SavedModel's signature, opened: checked on a sample and flattened, before any cut is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.encoded import as_batch
+from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
+from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
+from tfx_explain.engine.feature_graph.output import Output, declared_logits, find_output
+from tfx_explain.engine.feature_graph.rewrites import repair_gradients
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenedModel:
+    """What every cut of one model starts from.
+
+    Attributes:
+        loaded: the signature, and the model that owns its variables and tables.
+        flat: its graph.
+        output: what is predicted.
+        unit: `logit`, `probability`, or `output` when the output has no link, whatever was asked for.
+        num_targets: columns of the output.
+        sample: serialised tf.Examples, bytes [rows], at least two.
+        whole: the untouched signature's output on the sample, [rows, ...].
+        notes: what a reader of the results should know.
+    """
+
+    loaded: LoadedSignature
+    flat: FlatGraph
+    output: Output
+    unit: str
+    num_targets: int
+    sample: np.ndarray
+    whole: np.ndarray
+    notes: tuple[str, ...]
+
+
+def open_model(
+    path: str,
+    *,
+    sample: Sequence[bytes],
+    signature: str = "serving_default",
+    output: str | None = None,
+    unit: Literal["logit", "probability"] = "logit",
+    from_logits: bool = False,
+) -> OpenedModel:
+    """Loads a SavedModel's signature and checks on the sample that its rows stand alone; see `FeatureModel.load`.
+
+    Raises:
+        FeatureModelError: by its subclass, why the model cannot be used.
+        ValueError: if an argument is out of its range.
+    """
+    if unit not in ("logit", "probability"):
+        raise ValueError(f"unit must be 'logit' or 'probability'. Received: unit={unit!r}")
+    notes = []
+    rows = as_batch(sample)
+    if len(rows) == 1:
+        rows = np.repeat(rows, 2)
+    if len(set(rows)) == 1:
+        notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
+    loaded = load_signature(path, signature)
+    whole = check_rows(loaded, rows)
+    flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
+    found = find_output(flat, output)
+    num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
+    if from_logits:
+        found = declared_logits(found, num_targets)
+    actual_unit = "output" if found.link == "raw" else unit
+    return OpenedModel(loaded, flat, found, actual_unit, num_targets, rows, whole[found.name], tuple(notes))
