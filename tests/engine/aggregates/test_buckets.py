@@ -29,6 +29,7 @@ def test_sums_match_a_loop_over_rows():
         assert got.scalars["weight_squared"][bucket] == (w**2).sum()
         np.testing.assert_allclose(got.sums["sum"][bucket], (w[:, None] * a[here]).sum(0), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(got.sums["sum_absolute"][bucket], (w[:, None] * abs(a[here])).sum(0), rtol=1e-12)
+        np.testing.assert_allclose(got.sums["sum_positive"][bucket], (w[:, None] * (a[here] > 0)).sum(0), rtol=1e-12)
         share = abs(a[here]) / abs(a[here]).sum(1, keepdims=True)
         np.testing.assert_allclose(got.sums["sum_row_share"][bucket], (w[:, None] * share).sum(0), rtol=1e-12)
         for j, start in enumerate(np.cumsum((0, *SIZES))[:-1]):
@@ -68,7 +69,7 @@ def test_a_count_weighs_like_equal_rows():
     twice = accumulate(FEATURES, SIZES, rows, 1.0)
     twice = twice + twice
     once = accumulate(FEATURES, SIZES, doubled, 1.0)
-    for name in ("sum_absolute", "sum", "sum_row_share"):
+    for name in ("sum_absolute", "sum", "sum_positive", "sum_row_share"):
         np.testing.assert_allclose(once.sums[name], twice.sums[name], rtol=1e-12, atol=1e-12)
     assert once.effective_rows == pytest.approx(200)
     assert twice.effective_rows == pytest.approx(400)
@@ -83,3 +84,15 @@ def test_failed_rows_count_apart():
     stats = Additive(HONEST, rows=999, failed=1).statistics()
     assert stats.failed_weight_fraction == pytest.approx(0.001)
     assert stats.total_weight == 999
+
+
+def test_zero_is_not_positive():
+    rows = Additive(HONEST, rows=100).explained()
+    still = dataclasses.replace(rows, attributions=np.zeros_like(rows.attributions))
+    assert not accumulate(FEATURES, SIZES, still, 1.0).sums["sum_positive"].any()
+
+
+def test_filled_buckets_are_those_with_rows():
+    rows = Additive(HONEST, rows=100).explained()
+    assert accumulate(FEATURES, SIZES, rows, 1.0).filled_buckets == len(np.unique(rows.bucket)) < 64
+    assert BucketStatistics.empty(FEATURES, SIZES).filled_buckets == 0

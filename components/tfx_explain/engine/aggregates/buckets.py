@@ -35,7 +35,7 @@ SCALARS = (
     "sum_correct",
 )
 # Per feature: [buckets, features].
-SUMS = ("sum_absolute", "sum", "sum_squared", "sum_row_share")
+SUMS = ("sum_absolute", "sum", "sum_squared", "sum_positive", "sum_row_share")
 # Per value bin, all features end to end: [buckets, bins].
 BIN_SUMS = ("bin_rows", "bin_weight", "bin_sum", "bin_sum_label")
 # Score histograms by label: [buckets, SCORE_SIZE].
@@ -53,7 +53,8 @@ class BucketStatistics:
       features: names of the attributed features, F of them.
       bin_sizes: number of value bins of each feature.
       scalars: [buckets] by name of SCALARS.
-      sums: [buckets, F] by name of SUMS; `sum_row_share` adds |a| as a share of its row's |a|.
+      sums: [buckets, F] by name of SUMS; `sum_positive` adds the weight of rows with a > 0, `sum_row_share` adds |a|
+        as a share of its row's |a|.
       histogram: [buckets, F, HISTOGRAM_SIZE] weights by attribution.
       bin_sums: [buckets, sum(bin_sizes)] by name of BIN_SUMS.
       scores: [buckets, SCORE_SIZE] by name of SCORES; zeros without a binary label.
@@ -128,6 +129,11 @@ class BucketStatistics:
     def total_weight(self) -> float:
         """Weight of the rows that were explained."""
         return float(self.scalars["weight"].sum())
+
+    @property
+    def filled_buckets(self) -> int:
+        """Number of buckets with weight: the independent units that intervals are drawn from."""
+        return int(np.count_nonzero(self.scalars["weight"]))
 
     @property
     def effective_rows(self) -> float:
@@ -223,6 +229,7 @@ def accumulate(
         ("sum_absolute", absolute),
         ("sum", a),
         ("sum_squared", a**2),
+        ("sum_positive", a > 0),
         ("sum_row_share", share),
     ):
         for f in range(len(features)):
@@ -245,15 +252,23 @@ def accumulate(
         flat, weights=spread, minlength=NUM_BUCKETS * len(features) * HISTOGRAM_SIZE
     ).reshape(out.histogram.shape)
     if rows.binary and rows.score is not None:
-        place = np.clip((rows.score + SCORE_LIMIT) * (SCORE_SIZE / (2 * SCORE_LIMIT)), 0, SCORE_SIZE - 1).astype(
-            np.int64
-        )
+        place = score_bins(rows.score)
         for name, wanted in (("scores_negative", label == 0), ("scores_positive", label == 1)):
             chosen = label_weight * wanted
             out.scores[name][:] = np.bincount(
                 bucket * SCORE_SIZE + place, weights=chosen, minlength=NUM_BUCKETS * SCORE_SIZE
             ).reshape(NUM_BUCKETS, SCORE_SIZE)
     return out
+
+
+def score_bins(score: np.ndarray) -> np.ndarray:
+    """Bin of each logit in the score histograms: int64 [n]."""
+    return np.clip((score + SCORE_LIMIT) * (SCORE_SIZE / (2 * SCORE_LIMIT)), 0, SCORE_SIZE - 1).astype(np.int64)
+
+
+def score_histogram(score: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weights by logit: float64 [SCORE_SIZE]."""
+    return np.bincount(score_bins(score), weights=weight, minlength=SCORE_SIZE)
 
 
 def _by_bucket(bucket: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -23,14 +23,17 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
     if not weight[0]:
         return {}
 
+    filled = statistics.filled_buckets
+
     def mean(name: str) -> Measured:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return measure(scalars[name] / weight)
+            return measure(scalars[name] / weight, filled)
 
     if task == "binary":
         return {
             "auc": measure(
-                area_under_curve(*(drawn(draws, statistics.scores[n]) for n in ("scores_negative", "scores_positive")))
+                area_under_curve(*(drawn(draws, statistics.scores[n]) for n in ("scores_negative", "scores_positive"))),
+                filled,
             ),
             "binary_accuracy": mean("sum_correct"),
             "binary_crossentropy": mean("sum_log_loss"),
@@ -50,7 +53,8 @@ def unconverged_fraction(statistics: BucketStatistics, draws: np.ndarray) -> Mea
     """Weight of rows that did not converge, as a share of the explained weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return measure(
-            drawn(draws, statistics.scalars["unconverged_weight"]) / drawn(draws, statistics.scalars["weight"])
+            drawn(draws, statistics.scalars["unconverged_weight"]) / drawn(draws, statistics.scalars["weight"]),
+            statistics.filled_buckets,
         )
 
 

@@ -1,0 +1,600 @@
+"""PermutationStatistics: the sums behind permutation importance, and the importances with intervals.
+
+A pair of rows, a receiver i and the donor d of its feature, weighs w_i w_d. Every statistic is a function of pair sums
+that a common factor of the weights leaves as it is, so that it is linearised by its gradient g over these sums: the
+pair p adds psi_p = g . (sums of p). Rows take part in pairs as receivers and as donors, so that the variance is
+
+    sum over buckets b of (sum of psi_p with the receiver in b + sum of psi_p with the donor in b)^2 - sum of psi_p^2
+
+Buckets of receivers alone would leave the donors' part out; the last term counts a pair once that shares both of its
+rows with itself. Intervals draw the buckets of the first sum and are narrowed by the second.
+
+References:
+  Hajek 1968, Asymptotic Normality of Simple Linear Rank Statistics under Alternatives (projections).
+  Aronow, Samii and Assenova 2015, Cluster-Robust Variance Estimation for Dyadic Data (both sums).
+  Satterthwaite 1946, An Approximate Distribution of Estimates of Variance Components (degrees of freedom).
+  Fisher, Rudin and Dominici 2019, All Models are Wrong, but Many are Useful (importance as a U-statistic).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfx_explain.engine.aggregates.buckets import SCORE_LIMIT, SCORE_SIZE
+from tfx_explain.engine.aggregates.intervals import Measured, drawn, measure_columns
+from tfx_explain.engine.aggregates.losses import binary_losses, class_losses, fitting_label, logits
+from tfx_explain.names import NUM_BUCKETS
+
+LOSSES = {
+    "binary": ("binary_accuracy", "binary_crossentropy"),
+    "multiclass": ("sparse_categorical_accuracy", "sparse_categorical_crossentropy"),
+    "regression": ("mean_squared_error",),
+}
+"""Metrics that are a mean over rows, by task; binary tasks also have `auc`."""
+
+MAX_EDGES = 64
+MIN_EDGES = 16
+MIN_COARSE_EDGES = 8
+
+_HIGHER_IS_BETTER = ("auc", "binary_accuracy", "sparse_categorical_accuracy")
+_CHUNK = 8192  # rows that are summed at a time
+_BUDGET = 7e6  # bytes of the score histograms of one slice
+_LEAST_VARIANCE = 0.25  # part of the drawn variance that the repeated pairs cannot take away
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PermutedRows:
+    """Rows of one block or slice with the model's answers when features are permuted: n rows, F features, R repeats.
+
+    Attributes:
+      task: `binary`, `multiclass` or `regression`.
+      bucket: uint8 [n].
+      weight: float64 [n].
+      label: float64 [n], NaN where a row has none: such a row receives nothing.
+      base: float32 [n, V]. V is 1 for a binary task (logit) and a regression (prediction), and 2 for a multiclass task
+        (log loss and whether the class is right).
+      permuted: float32 [n, F, R, V], the same with the feature taken from the donor.
+      donor_bucket: uint8 [n, F, R].
+      donor_weight: float32 [n, F, R]; None when all rows that are explained weigh the same.
+    """
+
+    task: str
+    bucket: np.ndarray
+    weight: np.ndarray
+    label: np.ndarray
+    base: np.ndarray
+    permuted: np.ndarray
+    donor_bucket: np.ndarray
+    donor_weight: np.ndarray | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: str,
+        unit: str,
+        label: np.ndarray,
+        base_scores: np.ndarray,
+        permuted_scores: np.ndarray,
+        bucket: np.ndarray,
+        weight: np.ndarray,
+        donor_bucket: np.ndarray,
+        donor_weight: np.ndarray | None = None,
+    ) -> PermutedRows:
+        """Rows from the model's predictions; a label that does not fit the task becomes NaN.
+
+        Args:
+          task: `binary`, `multiclass` or `regression`.
+          unit: of the scores: `logit`, `probability` or `output`.
+          label: [n], NaN where there is none.
+          base_scores: [n, targets].
+          permuted_scores: [n, F, R, targets].
+          bucket: [n].
+          weight: [n].
+          donor_bucket: [n, F, R].
+          donor_weight: [n, F, R] or None when all rows that are explained weigh the same.
+
+        Raises:
+          ValueError: if the task is not known or shapes do not fit.
+        """
+        if task not in LOSSES:
+            raise ValueError(f"task must be one of {sorted(LOSSES)}. Received: task={task!r}")
+        rows, shape = len(label), permuted_scores.shape
+        weight_shape = shape[:3] if donor_weight is None else donor_weight.shape
+        if (
+            len(shape) != 4
+            or base_scores.shape != (rows, shape[3])
+            or not shape[0] == rows == len(bucket) == len(weight)
+            or not donor_bucket.shape == weight_shape == shape[:3]
+        ):
+            raise ValueError(
+                "permuted_scores must be [n, F, R, targets] and donors [n, F, R] for labels [n] and base_scores "
+                f"[n, targets]. Received: {shape}, {donor_bucket.shape} and {weight_shape} for {rows} labels and "
+                f"{base_scores.shape}"
+            )
+        label = fitting_label(task, np.asarray(label, np.float64), shape[3])
+        base = _row_values(task, unit, label, base_scores)
+        permuted = np.empty((*shape[:3], base.shape[1]), np.float32)
+        for f in range(shape[1]):
+            for r in range(shape[2]):
+                permuted[:, f, r] = _row_values(task, unit, label, permuted_scores[:, f, r])
+        return cls(
+            task,
+            np.asarray(bucket, np.uint8),
+            np.asarray(weight, np.float64),
+            label,
+            base,
+            permuted,
+            np.asarray(donor_bucket, np.uint8),
+            None if donor_weight is None else np.asarray(donor_weight, np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, index: np.ndarray | slice) -> PermutedRows:
+        """Some of the rows, by index, mask or slice."""
+        return PermutedRows(
+            self.task,
+            self.bucket[index],
+            self.weight[index],
+            self.label[index],
+            self.base[index],
+            self.permuted[index],
+            self.donor_bucket[index],
+            None if self.donor_weight is None else self.donor_weight[index],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[PermutedRows]) -> PermutedRows:
+        """The rows of all parts, in their order; at least one part.
+
+        Raises:
+          ValueError: if there is no part, or the parts differ in task or in whether donors have weights.
+        """
+        kinds = sorted({(part.task, part.donor_weight is not None) for part in parts})
+        if len(kinds) != 1:
+            raise ValueError(
+                f"parts must be one or more, of one task, all with donor_weight or all without. Received: {kinds}"
+            )
+        weights = [part.donor_weight for part in parts if part.donor_weight is not None]
+        return cls(
+            parts[0].task,
+            np.concatenate([part.bucket for part in parts]),
+            np.concatenate([part.weight for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.base for part in parts]),
+            np.concatenate([part.permuted for part in parts]),
+            np.concatenate([part.donor_bucket for part in parts]),
+            np.concatenate(weights) if weights else None,
+        )
+
+
+def edges_size(features: int, repeats: int) -> int:
+    """Number of score edges that keeps the statistics of one slice under 8 MB: 64 up to 100 features, never under 16.
+
+    Beyond some 300 features the least number takes more than that.
+    """
+    for size in range(MAX_EDGES, MIN_EDGES, -1):
+        coarse = len(_coarse(size))
+        if 32 * features * (repeats * size + NUM_BUCKETS * coarse + 2 * coarse**2) <= _BUDGET:
+            return size
+    return MIN_EDGES
+
+
+def score_edges(histogram: np.ndarray, size: int = MAX_EDGES) -> np.ndarray:
+    """Logits that score histograms are made at: float64 [<= size], increasing.
+
+    A quarter of them are even on [-10, 10], the others quantiles of the base scores, closer to each other in the tails,
+    where the rare class lies. With 64 edges an AUC is right to 5e-4; half as many err four times as much. Scores beyond
+    the outer edges count as tied.
+
+    Args:
+      histogram: [SCORE_SIZE] weights of the base scores, all labels together (see `buckets.score_bins`).
+      size: most edges, of `edges_size`.
+
+    Raises:
+      ValueError: if the histogram has another size, or size < 16.
+    """
+    if histogram.shape != (SCORE_SIZE,) or size < MIN_EDGES:
+        raise ValueError(
+            f"score_edges needs a histogram of {SCORE_SIZE} bins and size >= {MIN_EDGES}. "
+            f"Received: {histogram.shape} and size={size}"
+        )
+    even = np.linspace(-SCORE_LIMIT, SCORE_LIMIT, size // 4)
+    total = histogram.sum()
+    if not total > 0:
+        return even
+    levels = 0.5 - 0.5 * np.cos(np.pi * (np.arange(size - len(even)) + 0.5) / (size - len(even)))
+    ends = np.linspace(-SCORE_LIMIT, SCORE_LIMIT, SCORE_SIZE + 1)
+    reached = np.concatenate([[0.0], np.cumsum(histogram)]) / total
+    bins = np.clip(np.searchsorted(reached, levels, side="left"), 1, SCORE_SIZE)
+    inside = np.clip((levels - reached[bins - 1]) / (reached[bins] - reached[bins - 1]), 0.0, 1.0)
+    quantiles = ends[bins - 1] + inside * (ends[bins] - ends[bins - 1])
+    # Edges that all but coincide would divide by their rounding.
+    return np.unique(np.concatenate([even, quantiles]).round(6))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PermutationStatistics:
+    """Sums of one slice over pairs of rows; all float64. Two sets of rows are merged by adding, in a fixed order.
+
+    Sums over pairs, C of them, are the weight and then, of each metric of LOSSES, the weighted base value and the
+    weighted permuted value. Score histograms have the axes label (0, 1), side (permuted, base) and edge; a score
+    between two edges is shared among both in proportion, so that small moves of scores make small changes. Values come
+    from all K edges and intervals from some of them, k.
+
+    Attributes:
+      task: `binary`, `multiclass` or `regression`.
+      features: names of the permuted features and groups, F of them.
+      score_edges: float64 [K]; empty unless the task is binary.
+      rows: [buckets] labelled rows.
+      weight: [buckets] of labelled rows.
+      failed_pairs: [F] pairs without a finite score, which are left out.
+      loss_totals: [F, R, C].
+      loss_buckets: [buckets, F, C], by the receiver's bucket plus by the donor's.
+      loss_pairs: [F, C, C], sums over pairs of the products of their parts.
+      score_totals: [F, R, 2, 2, K].
+      score_buckets: [buckets, F, 2, 2, k], by the receiver's bucket plus by the donor's.
+      score_pairs: [F, 2, 2k, 2k], of the first repeat alone: products of a pair's shares by side and edge.
+    """
+
+    task: str
+    features: tuple[str, ...]
+    score_edges: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray
+    failed_pairs: np.ndarray
+    loss_totals: np.ndarray
+    loss_buckets: np.ndarray
+    loss_pairs: np.ndarray
+    score_totals: np.ndarray
+    score_buckets: np.ndarray
+    score_pairs: np.ndarray
+
+    @classmethod
+    def empty(
+        cls, task: str, features: Sequence[str], repeats: int, score_edges: np.ndarray | None = None
+    ) -> PermutationStatistics:
+        """All sums zero.
+
+        Args:
+          task: `binary`, `multiclass` or `regression`.
+          features: F names.
+          repeats: R, >= 1.
+          score_edges: [K] of `score_edges`; for a binary task alone.
+
+        Raises:
+          ValueError: if the task is not known, repeats < 1, or a binary task has no increasing edges.
+        """
+        if task not in LOSSES or repeats < 1:
+            raise ValueError(
+                f"task must be one of {sorted(LOSSES)} and repeats >= 1. Received: task={task!r}, repeats={repeats}"
+            )
+        edges = np.zeros(0)
+        if task == "binary":
+            if score_edges is None or len(score_edges) < 2 or not (np.diff(score_edges) > 0).all():
+                raise ValueError(f"a binary task needs two or more increasing score_edges. Received: {score_edges}")
+            edges = np.asarray(score_edges, np.float64)
+        count, sums = len(features), 1 + 2 * len(LOSSES[task])
+        coarse = len(_coarse(len(edges)))
+        return cls(
+            task,
+            tuple(features),
+            edges,
+            np.zeros(NUM_BUCKETS),
+            np.zeros(NUM_BUCKETS),
+            np.zeros(count),
+            np.zeros((count, repeats, sums)),
+            np.zeros((NUM_BUCKETS, count, sums)),
+            np.zeros((count, sums, sums)),
+            np.zeros((count, repeats, 2, 2, len(edges))),
+            np.zeros((NUM_BUCKETS, count, 2, 2, coarse)),
+            np.zeros((count, 2, 2 * coarse, 2 * coarse)),
+        )
+
+    @property
+    def repeats(self) -> int:
+        """Number of repeats, R."""
+        return self.loss_totals.shape[1]
+
+    @property
+    def filled_buckets(self) -> int:
+        """Number of buckets with labelled weight."""
+        return int(np.count_nonzero(self.weight))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all sums."""
+        return sum(values.nbytes for values in self.arrays().values())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The sums by name; those of two sets of rows can be added one by one."""
+        names = ("rows", "weight", "failed_pairs", "loss_totals", "loss_buckets", "loss_pairs")
+        return {name: getattr(self, name) for name in (*names, "score_totals", "score_buckets", "score_pairs")}
+
+    def __add__(self, other: PermutationStatistics) -> PermutationStatistics:
+        mine, theirs = ((s.task, s.features, s.repeats, s.score_edges.tolist()) for s in (self, other))
+        if mine != theirs:
+            raise ValueError(
+                "statistics of other tasks, features, repeats or score edges cannot be added. "
+                f"Received: {mine[:3]} and {theirs[:3]}"
+            )
+        others = other.arrays()
+        return dataclasses.replace(self, **{name: values + others[name] for name, values in self.arrays().items()})
+
+
+def accumulate(
+    features: Sequence[str], rows: PermutedRows, score_edges: np.ndarray | None = None
+) -> PermutationStatistics:
+    """Sums rows, a bounded number at a time and without BLAS.
+
+    Args:
+      features: F names, in the order of the rows' axis.
+      rows: of one slice.
+      score_edges: [K], for a binary task; the same for all statistics that are to be added.
+
+    Raises:
+      ValueError: if the rows have another number of features.
+    """
+    if rows.permuted.shape[1] != len(features):
+        raise ValueError(
+            f"rows must have one column a feature. Received: {rows.permuted.shape[1]} for {len(features)} features"
+        )
+    out = PermutationStatistics.empty(rows.task, features, rows.permuted.shape[2], score_edges)
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows.take(slice(start, start + _CHUNK))
+        chunk = chunk.take(np.isfinite(chunk.label))
+        out.rows[:] += np.bincount(chunk.bucket, minlength=NUM_BUCKETS)
+        out.weight[:] += np.bincount(chunk.bucket, weights=chunk.weight, minlength=NUM_BUCKETS)
+        for f in range(len(features)):
+            _add_feature(out, f, chunk)
+    return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """How much a metric needs a feature.
+
+    Attributes:
+      drop: what the metric loses when the feature is permuted: permuted - base of a loss, base - permuted of `auc` and
+        accuracies; positive when the model needs the feature.
+      ratio: permuted / base: above 1 for a loss, below 1 for `auc` and accuracies when the model needs the feature.
+      std: standard deviation of the drop over the repeats; no part of the sampling of rows is in it.
+    """
+
+    drop: Measured
+    ratio: Measured
+    std: float
+
+
+def importances(statistics: PermutationStatistics, draws: np.ndarray) -> dict[str, dict[str, Importance]]:
+    """Importances by feature and metric, names as TFMA has them.
+
+    What the rows do not tell is NaN: no labelled rows, one label alone for `auc`, a ratio to a base of 0; the interval
+    when fewer than two buckets hold rows.
+
+    Args:
+      statistics: sums of one slice.
+      draws: [D, buckets] of `bucket_draws`.
+
+    References:
+      Breiman 2001, Random Forests, chapter 10; the standard deviation is scikit-learn's `importances_std`.
+    """
+    table: dict[str, tuple[np.ndarray, ...]] = {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if statistics.task == "binary":
+            table["auc"] = _score_importance(statistics, draws)
+        for position, metric in enumerate(LOSSES[statistics.task]):
+            table[metric] = _loss_importance(statistics, draws, position, metric)
+    return {
+        name: {
+            metric: Importance(
+                Measured(*(float(column[f]) for column in columns[:3])),
+                Measured(*(float(column[f]) for column in columns[3:6])),
+                float(columns[6][f]),
+            )
+            for metric, columns in table.items()
+        }
+        for f, name in enumerate(statistics.features)
+    }
+
+
+def _row_values(task: str, unit: str, label: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """float32 [n, V] of scores [n, targets]: what `PermutedRows` keeps of them."""
+    scores = scores.astype(np.float64)
+    if task == "multiclass":
+        right, loss = class_losses(unit, scores, label)
+        return np.stack([loss, right], axis=1).astype(np.float32)
+    return (logits(unit, scores[:, :1]) if task == "binary" else scores[:, :1]).astype(np.float32)
+
+
+def _losses(task: str, values: np.ndarray, label: np.ndarray) -> list[np.ndarray]:
+    """The metrics of LOSSES by row, in their order, of values [..., V] and labels [...]."""
+    if task == "binary":
+        return list(binary_losses(values[..., 0], label))
+    if task == "multiclass":
+        return [values[..., 1], values[..., 0]]
+    return [(values[..., 0] - label) ** 2]
+
+
+def _add_feature(out: PermutationStatistics, f: int, rows: PermutedRows) -> None:
+    """Adds the pairs of one feature; all rows are labelled."""
+    count, repeats = len(rows), out.repeats
+    label, bucket = rows.label, rows.bucket.astype(np.int64)
+    base, permuted = rows.base.astype(np.float64), rows.permuted[:, f].astype(np.float64)  # [n, V], [n, R, V]
+    donor_bucket = rows.donor_bucket[:, f].astype(np.int64)  # [n, R]
+    finite = np.isfinite(permuted).all(axis=2) & np.isfinite(base).all(axis=1)[:, None]  # [n, R]
+    # Equal weights are the donors' weights too: with and without donor_weight the sums are the same.
+    donor_weight = rows.weight[:, None] if rows.donor_weight is None else rows.donor_weight[:, f].astype(np.float64)
+    weight = rows.weight[:, None] * donor_weight * finite  # [n, R]
+    out.failed_pairs[f] += count * repeats - np.count_nonzero(finite)
+    base = np.where(np.isfinite(base), base, 0.0)
+    permuted = np.where(finite[:, :, None], permuted, 0.0)
+
+    parts = [weight]
+    for before, after in zip(_losses(out.task, base, label), _losses(out.task, permuted, label[:, None]), strict=True):
+        parts += [weight * before[:, None], weight * after]
+    repeat = np.broadcast_to(np.arange(repeats), (count, repeats)).ravel()
+    donor = donor_bucket.ravel()
+    for c, part in enumerate(parts):
+        out.loss_totals[f, :, c] += np.bincount(repeat, weights=part.ravel(), minlength=repeats)
+        out.loss_buckets[:, f, c] += np.bincount(bucket, weights=part.sum(axis=1), minlength=NUM_BUCKETS)
+        out.loss_buckets[:, f, c] += np.bincount(donor, weights=part.ravel(), minlength=NUM_BUCKETS)
+        for other in range(c + 1):
+            out.loss_pairs[f, c, other] += (part * parts[other]).sum()
+            out.loss_pairs[f, other, c] = out.loss_pairs[f, c, other]
+    if out.task == "binary":
+        _add_scores(out, f, label.astype(np.int64), bucket, donor_bucket, weight, base[:, 0], permuted[:, :, 0])
+
+
+def _add_scores(
+    out: PermutationStatistics,
+    f: int,
+    label: np.ndarray,
+    bucket: np.ndarray,
+    donor_bucket: np.ndarray,
+    weight: np.ndarray,
+    base: np.ndarray,
+    permuted: np.ndarray,
+) -> None:
+    """Adds the score histograms of one feature: label, bucket, base [n]; donor_bucket, weight, permuted [n, R]."""
+    edges, label = out.score_edges, label[:, None]
+    chosen = _coarse(len(edges))
+    coarse_place = np.searchsorted(chosen, np.arange(len(edges)), side="right") - 1  # of each fine place
+    fine, size = len(edges), len(chosen)
+    by_repeat = np.arange(out.repeats) * 2 + label
+    owners = (bucket[:, None] * 2 + label, donor_bucket * 2 + label)
+    total, summed = np.zeros(out.score_totals[f].size), np.zeros(out.score_buckets[:, f].size)
+    # The parts of a pair: two edges on each side.
+    places: list[np.ndarray] = []
+    shares: list[np.ndarray] = []
+    for side, score in enumerate((permuted, base[:, None])):
+        place = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, fine - 2)
+        total += _deposit((by_repeat * 2 + side) * fine + place, _share(edges, place, score), weight, len(total))
+        place = coarse_place[place]
+        share = _share(edges[chosen], place, score)
+        for owner in owners:
+            summed += _deposit((owner * 2 + side) * size + place, share, weight, len(summed))
+        places += [side * size + place[:, 0], side * size + place[:, 0] + 1]
+        shares += [1 - share[:, 0], share[:, 0]]
+    out.score_totals[f] += total.reshape(out.score_totals[f].shape)
+    out.score_buckets[:, f] += summed.reshape(out.score_buckets[:, f].shape)
+
+    width = 2 * size
+    squared = weight[:, 0] ** 2
+    products = np.zeros(2 * width * width)
+    for i in range(4):
+        for j in range(4):
+            index = (label[:, 0] * width + places[i]) * width + places[j]
+            products += np.bincount(index, weights=squared * shares[i] * shares[j], minlength=len(products))
+    out.score_pairs[f] += products.reshape(2, width, width)
+
+
+def _coarse(size: int) -> np.ndarray:
+    """Which of the score edges intervals are made from: int64 [k]."""
+    return np.unique(np.linspace(0, size - 1, min(max(size // 4, MIN_COARSE_EDGES), size)).round().astype(np.int64))
+
+
+def _share(edges: np.ndarray, place: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """How much of the way from the edge before it to the next one each score is on: 0 or 1 beyond the outer edges."""
+    return np.clip((score - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
+
+
+def _deposit(index: np.ndarray, share: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
+    """Weights [n, R] split between the edges `index` and `index + 1`: [size]."""
+    flat = np.broadcast_to(index, weight.shape).ravel()
+    after = weight * share
+    out = np.bincount(flat, weights=(weight - after).ravel(), minlength=size)
+    return out + np.bincount(flat + 1, weights=after.ravel(), minlength=size)
+
+
+def _loss_importance(
+    statistics: PermutationStatistics, draws: np.ndarray, position: int, metric: str
+) -> tuple[np.ndarray, ...]:
+    sign = -1.0 if metric in _HIGHER_IS_BETTER else 1.0
+    before, after = 1 + 2 * position, 2 + 2 * position
+    repeated = statistics.loss_totals  # [F, R, C]
+    drops = sign * (repeated[:, :, after] - repeated[:, :, before]) / repeated[:, :, 0]
+    total = repeated.sum(axis=1)  # [F, C]
+    drop = sign * (total[:, after] - total[:, before]) / total[:, 0]
+    ratio = total[:, after] / total[:, before]
+    columns: list[np.ndarray] = []
+    for value, parts in (
+        (drop, {0: -drop / total[:, 0], before: -sign / total[:, 0], after: sign / total[:, 0]}),
+        (ratio, {before: -ratio / total[:, before], after: 1 / total[:, before]}),
+    ):
+        gradient = np.zeros_like(total)
+        for part, slope in parts.items():
+            gradient[:, part] = slope
+        pairs = np.einsum("fc,fcd,fd->f", gradient, statistics.loss_pairs, gradient, optimize=False)
+        columns += _interval(statistics, draws, value, statistics.loss_buckets, gradient, pairs)
+    return (*columns, drops.std(axis=1))
+
+
+def _score_importance(statistics: PermutationStatistics, draws: np.ndarray) -> tuple[np.ndarray, ...]:
+    repeated = _area(statistics.score_totals)[0]  # [F, R, side]
+    area, slope = _area(statistics.score_totals.sum(axis=1))  # [F, side], [F, label, side, K]
+    slope = slope[..., _coarse(len(statistics.score_edges))]
+    permuted, base = area[:, 0], area[:, 1]
+    ratio = permuted / base
+    columns: list[np.ndarray] = []
+    for value, sides in (
+        (base - permuted, np.stack([-np.ones_like(base), np.ones_like(base)], axis=1)),
+        (ratio, np.stack([1 / base, -ratio / base], axis=1)),
+    ):
+        gradient = slope * sides[:, None, :, None]
+        flat = gradient.reshape(*gradient.shape[:2], -1)  # [F, label, 2k]
+        pairs = np.einsum("fyc,fycd,fyd->f", flat, statistics.score_pairs, flat, optimize=False)
+        columns += _interval(statistics, draws, value, statistics.score_buckets, gradient, statistics.repeats * pairs)
+    return (*columns, (repeated[:, :, 1] - repeated[:, :, 0]).std(axis=1))
+
+
+def _area(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Area under the ROC curve [..., side] and its gradient [..., label, side, K] of histograms [..., label, side, K].
+
+    References:
+      DeLong, DeLong and Clarke-Pearson 1988 (the gradient: how each row stands among those of the other label).
+    """
+    negative, positive = histogram[..., 0, :, :], histogram[..., 1, :, :]
+    negatives, positives = (h.sum(axis=-1, keepdims=True) for h in (negative, positive))
+    below = (np.cumsum(negative, axis=-1) - 0.5 * negative) / negatives
+    above = 1.0 - (np.cumsum(positive, axis=-1) - 0.5 * positive) / positives
+    area = (positive * below).sum(axis=-1, keepdims=True) / positives
+    return area[..., 0], np.stack([(above - area) / negatives, (below - area) / positives], axis=-3)
+
+
+def _interval(
+    statistics: PermutationStatistics,
+    draws: np.ndarray,
+    value: np.ndarray,
+    buckets: np.ndarray,
+    gradient: np.ndarray,
+    pairs: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(value, low, high), each [F], of a statistic with this gradient [F, ...] over bucket sums [buckets, F, ...].
+
+    Args:
+      statistics: whose value it is.
+      draws: [D, buckets].
+      value: [F].
+      buckets: [buckets, F, ...] by receiver plus by donor.
+      gradient: [F, ...].
+      pairs: [F] sum over pairs of psi^2.
+    """
+    count = len(value)
+    flat = gradient.reshape(count, -1)
+    influence = np.einsum("bfc,fc->bf", buckets.reshape(NUM_BUCKETS, count, -1), flat, optimize=False)
+    influence = influence - influence.mean(axis=0)
+    spread = (influence**2).sum(axis=0)
+    part = np.divide(pairs, spread, out=np.zeros(count), where=spread > 0)
+    left = np.clip(1.0 - np.nan_to_num(part), _LEAST_VARIANCE, 1.0)
+    table = value + np.sqrt(left) * drawn(draws, influence)
+    table[0] = value
+    # What is taken away is known well, the spread of the buckets is not: of f degrees of freedom f left^2 remain.
+    filled = statistics.filled_buckets
+    freedom = max(filled - 1, 0) * left**2
+    enough = np.maximum(np.round(1 + freedom), 2) if filled >= 2 else np.zeros(count)
+    return measure_columns(table, enough.astype(np.int64))
