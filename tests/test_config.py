@@ -91,3 +91,30 @@ def test_repair_follows_the_number_of_steps():
 def test_percent_where_a_share_was_meant_is_refused():
     with pytest.raises(ConfigError, match="less than or equal to 1"):
         ValidationConfig.make({"checks": {"share_change": {"threshold": 18}}})
+
+
+def test_required_slices_are_kept_once_and_in_one_order():
+    night, day = {"feature_values": {"hour": 3}}, {"feature_values": {"company": "x", "hour": "12"}}
+    one = ValidationConfig.make({"required_slices": [night, day, {"feature_values": {"hour": "3"}}]})
+    other = ValidationConfig.make({"required_slices": [day, night]})
+    assert one.to_json() == other.to_json()
+    assert [r.name for r in one.required_slices] == ["company=x, hour=12", "hour=3"]
+    assert ValidationConfig.from_json(one.to_json()) == one
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"feature_values": {}}, {"feature_values": {"hour": None}}, {"feature_keys": []}]
+)
+def test_a_required_slice_names_a_value_of_each_feature(wrong):
+    with pytest.raises(ConfigError, match="required_slices"):
+        ValidationConfig.make({"required_slices": [wrong]})
+
+
+def test_a_required_slice_is_found_by_what_its_key_says():
+    night = ValidationConfig.make({"required_slices": [{"feature_values": {"hour": 3}}]}).required_slices[0]
+    assert night.matches((("hour", 3),)) and night.matches((("hour", "3"),))
+    assert not night.matches((("hour", 30),)) and not night.matches((("day", 1), ("hour", 3)))
+
+
+def test_the_policy_that_is_shipped_is_read():
+    assert ValidationConfig.load("configs/validation.yaml").evidence == ValidationConfig().evidence

@@ -1,4 +1,4 @@
-"""Command line: explain and validate without a pipeline."""
+"""Command line: explain, validate and diagnose without a pipeline."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import rich.console
 import rich.markup
 import rich.progress
 import rich.table
 import typer
+
+if TYPE_CHECKING:
+    from tfx_explain.attribution_reference.store import Reference
+    from tfx_explain.diagnosis.lineage import LineageDiff
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Explain and gate TFX models."
@@ -171,6 +175,123 @@ def validate(
     raise typer.Exit(code)
 
 
+@app.command()
+def diagnose(
+    attributions: Annotated[Path, typer.Option(help="Attributions of the refused model, as ExplainerGen wrote them.")],
+    reference: Annotated[Path, typer.Option(help="AttributionReference that it was compared with.")],
+    examples: Annotated[str, typer.Option(help="TFRecord files that it was explained on, a glob; .gz is read too.")],
+    output: Annotated[Path, typer.Option(help="Folder for the diagnosis; must be empty or new.")],
+    model: Annotated[Path | None, typer.Option(help="Where the model is now; default: where it was.")] = None,
+    reference_model: Annotated[
+        Path | None, typer.Option(help="Where the last model that passed is now; default: where it was.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="ExplainConfig of the attributions; default: the one they hold.")
+    ] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="SQLite file of ML Metadata: tells what is upstream of both and differs.")
+    ] = None,
+    pipeline: Annotated[str | None, typer.Option(help="Takes only models of this pipeline from --metadata.")] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where a job failed.")] = False,
+    runner_args: Annotated[
+        list[str] | None, typer.Option("--beam-arg", help="Beam option, e.g. --beam-arg=--runner=FlinkRunner.")
+    ] = None,
+) -> None:
+    """Say what changed after a refusal: the model or the data, where, and what is upstream.
+
+    Exits 0 when both models were explained on the same rows, else 2.
+    """
+    from tfx_explain.config import ConfigError, ExplainConfig
+
+    _refuse_used(output)
+    for name, folder in (
+        ("--attributions", attributions),
+        ("--reference", reference),
+        ("--model", model),
+        ("--reference-model", reference_model),
+    ):
+        if folder is not None and not folder.is_dir():
+            _fail(f"{name} must be a folder. Received: {folder}")
+    if metadata is not None and not metadata.is_file():
+        _fail(f"--metadata must be the SQLite file of ML Metadata. Received: {metadata}")
+    if pipeline is not None and metadata is None:
+        _fail(f"--pipeline goes with --metadata. Received: --pipeline {pipeline}, and no --metadata")
+    if not globbing.glob(examples):
+        _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
+    try:
+        settings = None if config is None else ExplainConfig.load(config)
+    except ConfigError as error:
+        _fail(str(error))
+
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from tfx_explain.artifacts.manifest import ArtifactError
+    from tfx_explain.attribution_reference.store import read_reference
+    from tfx_explain.diagnosis.diagnose import DiagnosisError, Request, diagnose
+    from tfx_explain.explainer_gen.run import REPORT_FILE
+
+    # Beam's own in-process runner: DirectRunner may first look for a binary on the network.
+    options = PipelineOptions(
+        runner_args or ["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"]
+    )
+    try:
+        known = read_reference(str(reference))
+        lineage, absent = None, "no --metadata was given"
+        if metadata is not None:
+            lineage, absent = _lineage(metadata, pipeline, str(attributions), known)
+        request = Request(
+            attributions=str(attributions.resolve()),
+            reference=known,
+            patterns=[(0, os.path.abspath(examples))],
+            output=str(output.resolve()),
+            model=None if model is None else str(model.resolve()),
+            reference_model=None if reference_model is None else str(reference_model.resolve()),
+            config=settings,
+            lineage=lineage,
+            lineage_absent=absent,
+        )
+        with _ProgressBar():
+            found = diagnose(request, lambda: beam.Pipeline(options=options))
+    except (ArtifactError, ConfigError, DiagnosisError) as error:
+        _fail(str(error))
+    except (OSError, RuntimeError, ValueError) as error:
+        if traceback:
+            raise
+        _fail(f"the job failed: {str(error).strip().splitlines()[-1]}\n(--traceback shows where)")
+    console = rich.console.Console()
+    for sentence in (found["headline"], *found["sentences"]):
+        console.print(sentence, markup=False, soft_wrap=True)
+    for note in found["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    console.print(f"report: {output / REPORT_FILE}", markup=False, soft_wrap=True)
+    raise typer.Exit(UNDECIDED if found["changed"] == "unknown" else PASSED)
+
+
+def _lineage(
+    metadata: Path, pipeline: str | None, attributions: str, reference: Reference
+) -> tuple[LineageDiff | None, str]:
+    """(what differs upstream of both models, why that is not known)."""
+    import ml_metadata as mlmd
+    from ml_metadata.proto import metadata_store_pb2
+
+    from tfx_explain.attribution_validator.evidence import read_candidate
+    from tfx_explain.diagnosis.lineage import LineageError, find_model, lineage_diff
+
+    candidate = read_candidate(attributions)
+    passed = reference.newest_other(candidate.fingerprint)
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(metadata)
+    connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    try:
+        store = mlmd.MetadataStore(connection)
+        ours = find_model(store, candidate.summary["model"]["uri"], pipeline)
+        theirs = find_model(store, passed.model_uri if passed else "", pipeline)
+        return lineage_diff(store, ours, theirs), ""
+    except (LineageError, mlmd.errors.StatusError) as error:
+        return None, str(error)
+
+
 def exit_code(blocking: list[str]) -> int:
     """0 when nothing blocks; 1 when a blocking result is a finding; 2 when all of them are lack of evidence."""
     if not blocking:
@@ -184,20 +305,25 @@ class _ProgressBar(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._bar = rich.progress.Progress(
-            "explaining",
+            rich.progress.TextColumn("{task.fields[stage]}"),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
             "rows",
             rich.progress.TimeElapsedColumn(),
+            "left",
+            rich.progress.TimeRemainingColumn(),
             console=rich.console.Console(stderr=True),
         )
-        self._task = self._bar.add_task("", total=None)
+        self._tasks: dict[str, rich.progress.TaskID] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Moves the bar."""
         done, total = getattr(record, "rows_done", None), getattr(record, "rows_total", None)
         if done is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            stage = getattr(record, "stage", "explained")
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bar.add_task("", total=None, stage=stage)
+            self._bar.update(self._tasks[stage], completed=done, total=total)
 
     def __enter__(self) -> _ProgressBar:
         logger = logging.getLogger("tfx_explain.progress")

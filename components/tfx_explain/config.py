@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 import pydantic
 import yaml
+
+from tfx_explain.names import SliceKey
 
 FeatureValue = bool | int | float | str
 CutPolicy = Literal["feature", "latest", "element"]
@@ -101,6 +104,100 @@ class Label(_Base):
     """Signature of the model that maps serialised examples to transformed features, e.g. `transform_features`."""
 
 
+class SlicingSpec(_Base):
+    """Slices as TFMA's SlicingSpec names them: every combination of the keys' values, or given values, or both."""
+
+    feature_keys: tuple[str, ...] = ()
+    feature_values: dict[str, str] = {}
+    slice_keys_sql: str = ""
+
+    @pydantic.field_validator("feature_values", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return {k: _value_text(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _value_text(value: Any) -> Any:
+    """A feature's value as TFMA's `feature_values` writes it."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class RequiredSlice(_Base):
+    """One slice that checks name, by the value of each of its features: `{feature_values: {trip_start_hour: 3}}`."""
+
+    feature_values: dict[str, str] = pydantic.Field(min_length=1)
+
+    _text = pydantic.field_validator("feature_values", mode="before")(
+        lambda value: {k: _value_text(v) for k, v in value.items()} if isinstance(value, dict) else value
+    )
+
+    @property
+    def name(self) -> str:
+        """As sentences call it."""
+        return ", ".join(f"{k}={v}" for k, v in sorted(self.feature_values.items()))
+
+    def matches(self, key: SliceKey) -> bool:
+        """Whether a slice key is this slice."""
+        return {k: str(v) for k, v in key} == self.feature_values
+
+
+class Slices(_Base):
+    """Which slices get statistics of their own, and how many rows."""
+
+    specs: tuple[SlicingSpec, ...] = ()
+    """Taken where ExplainerGen gets no `evaluation`; else Evaluator's slices are."""
+    min_rows_per_slice: int = pydantic.Field(default=500, ge=0, le=10_000)
+    """Distinct rows that are explained of each slice beyond what the overall sample holds; fewer where that would more
+    than double the sample. A required slice gets them in any case."""
+    min_slice_size: int = pydantic.Field(default=10, ge=1)
+    """Slices with fewer rows are merged into a remainder, by the features that they are made of."""
+    max_slices: int = pydantic.Field(default=1000, ge=1, le=10_000)
+    """The largest so many are kept; the others go to the remainder too."""
+
+
+class PermutationImportanceConfig(_Base):
+    """Settings of permutation importance (Breiman 2001; Fisher et al. 2019)."""
+
+    repeats: int = pydantic.Field(default=10, ge=0, le=1000)
+    """Donors of every row and feature; 0 leaves permutation importance out."""
+    scheme: Literal["marginal", "within_strata"] = "marginal"
+    """Donors from all rows, or from the rows that agree in `strata`."""
+    strata: tuple[str, ...] = ()
+    """Raw features whose values, taken together, make the strata."""
+    max_slices: int = pydantic.Field(default=20, ge=0)
+    """Besides the overall and the required slices, the largest so many."""
+    max_side_input_bytes: int = pydantic.Field(default=100_000_000, ge=0)
+    """Above it donors travel from block to block instead; results are the same."""
+
+    @pydantic.model_validator(mode="after")
+    def _strata_go_with_their_scheme(self) -> PermutationImportanceConfig:
+        if (self.scheme == "within_strata") != bool(self.strata):
+            raise ValueError("strata must be given with scheme within_strata, and only with it")
+        return self
+
+
+class CostConfig(_Base):
+    """A forecast of the job's cost, and limits."""
+
+    forecast: bool = True
+    """Before the job, a few batches are explained where the component runs."""
+    max_forward_equivalents: float | None = pydantic.Field(default=None, gt=0)
+    """Forward passes of one row in all; a gradient counts as three. Above it, repeats and rows are lowered."""
+    max_minutes: float | None = pydantic.Field(default=None, gt=0)
+    """The same by the clock: results then depend on how fast the machine is."""
+    min_examples: int = pydantic.Field(default=1000, ge=1)
+    """Rows are never lowered below it: the gate's evidence floor."""
+    min_repeats: int = pydantic.Field(default=3, ge=0)
+    workers: int = pydantic.Field(default=1, ge=1)
+    """Batches that are explained at once; for the forecast of minutes alone."""
+
+    @pydantic.model_validator(mode="after")
+    def _limits_need_a_forecast(self) -> CostConfig:
+        if not self.forecast and (self.max_forward_equivalents is not None or self.max_minutes is not None):
+            raise ValueError("a limit needs forecast: true")
+        return self
+
+
 class IntegratedGradientsConfig(_Base):
     """Settings of integrated gradients (Sundararajan et al. 2017)."""
 
@@ -148,10 +245,36 @@ class ExplainConfig(_Base):
     cut_policies: dict[str, CutPolicy] = {}
     """Per raw feature where the path is walked; what is not named is chosen by convergence, and recorded."""
     label: Label | None = None
+    """None takes the label of Evaluator's configuration, where `evaluation` is given."""
+    example_weight_key: str | None = None
+    """A raw feature, or an output of the label's preprocessing_function; None as with `label`."""
+    cluster_key: str | None = None
+    """A raw feature whose equal values make rows depend on each other (a user, a plane): sampled and drawn whole."""
+    slices: Slices = Slices()
+    required_slices: tuple[RequiredSlice, ...] = ()
+    """Slices that the gate's checks name; `add_attribution_gate` takes them from ValidationConfig."""
+    feature_groups: dict[str, tuple[str, ...]] = {}
+    """Features that are permuted, and whose shares are measured, together as well as alone: name -> features."""
+    permutation_importance: PermutationImportanceConfig = PermutationImportanceConfig()
+    paired: bool = False
+    """Explain the newest model that passed on the same rows, so that a refusal can tell the model from the data."""
+    cost: CostConfig = CostConfig()
+    keep_features: tuple[str, ...] = ()
+    """Raw features whose values go into the row files as they are, for joins."""
+    min_total_attribution: float = pydantic.Field(default=1e-3, ge=0, le=1)
+    """A slice whose total mean |attribution| is below this part of the overall one has no shares."""
     batch_size: int = pydantic.Field(default=1024, ge=1, le=65_536)
     """Rows of one fixed, padded batch."""
     write_rows: bool = True
     """False keeps the row files (ids and attributions of single rows) out of the artifact."""
+
+    @pydantic.field_validator("feature_groups")
+    @classmethod
+    def _groups(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, members in value.items():
+            if len(set(members)) < 2 or len(set(members)) != len(members):
+                raise ValueError(f"feature group {name!r} must have at least two different features")
+        return value
 
     @pydantic.field_validator("splits")
     @classmethod
@@ -176,7 +299,7 @@ class Check(_Base):
 
 
 class MaxShareCheck(_Base):
-    """Cap on one feature's share of the total attribution."""
+    """Cap on the share of one feature, or of a group of features together, of the total attribution."""
 
     threshold: float | None = pydantic.Field(default=None, gt=0, le=1)
     """None is max(0.4, 0.3 + 1/F) for F used features: a small model leans on few features by nature."""
@@ -214,6 +337,13 @@ class EvidenceFloor(_Base):
     min_num_steps: int = pydantic.Field(default=50, ge=1)
     max_failed_weight: float = pydantic.Field(default=0.001, ge=0, le=1)
     """Share of the weight that may be unreadable, non-finite or refused by the model's parser."""
+    min_rows_per_slice: float = pydantic.Field(default=250, ge=1)
+    """Effective rows of each required slice: half of the distinct rows that ExplainerGen takes of it by default, since
+    weights, repeated rows and failed ones leave fewer."""
+    max_failed_weight_per_slice: float = pydantic.Field(default=0.01, ge=0, le=1)
+    """As `max_failed_weight`, of a required slice: there a single row is much more."""
+    min_total_attribution: float = pydantic.Field(default=1e-3, ge=0, le=1)
+    """A required slice whose total mean |attribution| is below this part of the overall one has no shares to judge."""
 
 
 class Approval(_Base):
@@ -226,7 +356,7 @@ class Approval(_Base):
 
 
 class DominantFeature(_Base):
-    """A feature that may lead by nature, with a cap and a reason of its own."""
+    """A feature, or a group of features, that may lead by nature, with a cap and a reason of its own."""
 
     max_share: float = pydantic.Field(gt=0, le=1)
     reason: str = pydantic.Field(min_length=1)
@@ -252,5 +382,20 @@ class ValidationConfig(_Base):
     without_reference: Literal["refuse"] | AbsoluteChecksDecide = "refuse"
     evidence: EvidenceFloor = EvidenceFloor()
     checks: Checks = Checks()
+    required_slices: tuple[RequiredSlice, ...] = ()
+    """Slices on which shares, profiles and directions are judged as on all rows; `add_attribution_gate` has
+    ExplainerGen explain them. Kept in one order, whatever the order they are written in."""
     approved_features: tuple[Approval, ...] = ()
     dominant_features: dict[str, DominantFeature] = {}
+    """By a feature's name, or by the name of a group of features."""
+
+    @pydantic.field_validator("required_slices")
+    @classmethod
+    def _each_slice_once(cls, value: tuple[RequiredSlice, ...]) -> tuple[RequiredSlice, ...]:
+        return unique_slices(value)
+
+
+def unique_slices(slices: Iterable[RequiredSlice]) -> tuple[RequiredSlice, ...]:
+    """Each slice once, in an order that does not depend on how they came."""
+    by_text = {required.to_json(): required for required in slices}
+    return tuple(by_text[text] for text in sorted(by_text))

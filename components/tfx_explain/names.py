@@ -1,15 +1,24 @@
 """Names that every layer shares: plain types, no imports of any framework."""
 
+import json
+
 GATE_NODE_ID = "AttributionValidator"
 """Default id of the gate's node, and what resolvers filter by."""
 
 FeatureName = str
 """A raw feature's name; a cut of several features is named `a x b`."""
 
-SliceKey = str
-"""A slice as text; the overall slice is `overall`."""
+SliceKey = tuple[tuple[str, str | int | float], ...]
+"""A slice as TFMA has it: (column, value) pairs, sorted by column; the overall slice is `()`."""
 
-OVERALL: SliceKey = "overall"
+OVERALL = "overall"
+"""Name of the overall slice."""
+
+
+def slice_name(key: SliceKey) -> str:
+    """A slice as text, such as `company="Flash Cab", trip_start_hour=3`: strings in quotes, numbers as they are."""
+    return ", ".join(f"{column}={json.dumps(value, ensure_ascii=False)}" for column, value in key) or OVERALL
+
 
 NUM_BUCKETS = 64
 """Hash buckets by row id: the unit that intervals draw."""

@@ -14,12 +14,13 @@ from tfx_explain.attribution_reference.store import (
     read_references,
     write_reference,
 )
+from tfx_explain.names import OVERALL
 
 pytestmark = pytest.mark.tf
 
 
 def model(name: str, seed: int = 0) -> PassedModel:
-    files = write_statistics(Additive(HONEST, rows=50, seed=seed).statistics(), "0")
+    files = write_statistics({OVERALL: Additive(HONEST, rows=50, seed=seed).statistics()}, "0")
     files |= {
         "summary.json": b'{"features": [{"name": "a"}], "uncovered_features": ["z"]}',
         "pinned_rows.parquet": pinned_rows(),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.fixtures.artifacts import pins_of, write_attributions, write_model
-from tests.fixtures.synthetic import HONEST, Additive
+from tests.fixtures.synthetic import HONEST, Additive, Part
 from tfx.types import standard_artifacts
 
 from tfx_explain.artifacts.manifest import read_manifest
@@ -18,7 +18,7 @@ from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.attribution_validator import anomalies as anomalies_module
 from tfx_explain.attribution_validator import executor as executor_module
 from tfx_explain.attribution_validator.executor import Executor
-from tfx_explain.config import ValidationConfig
+from tfx_explain.config import RequiredSlice, ValidationConfig
 
 pytestmark = pytest.mark.tf
 
@@ -141,7 +141,10 @@ def test_on_kubeflow_an_output_is_never_empty(case, monkeypatch):
 
 def test_a_model_in_the_reference_that_is_refused_later_leaves_it(case):
     *_, reference = case.run()
-    case.reference_uri, case.config = reference, {"checks": {"share_change": {"threshold": 0.0}}}
+    case.reference_uri, case.config = (
+        reference,
+        {"checks": {"max_share": {"threshold": 0.1, "with_reference": "block"}}},
+    )
     blessed, _, changed = case.run()
     assert blessed == 0
     assert [m.model_uri for m in read_reference(changed).models] == [read_reference(reference).models[0].model_uri]
@@ -280,6 +283,7 @@ ATTRIBUTION_FILES = (
     "summary.json",
     "bucket_statistics.parquet",
     "prediction_statistics.parquet",
+    "group_statistics.parquet",
     "pins.json",
     "report.html",
 )
@@ -604,6 +608,94 @@ def test_too_thin_evidence(case, options, part):
     shutil.rmtree(case.attributions_uri)
     write_attributions(Path(case.attributions_uri), case.model, case.model_uri, **options)
     refused(case, part)
+
+
+# Required slices and groups of features, as they lie on disk.
+
+NIGHT = {"feature_values": {"hour": 3}}
+NIGHTLY = {(("hour", 3),): Part(500)}
+
+
+@pytest.fixture(scope="module")
+def passed_nightly(tmp_path_factory):
+    """A reference that a first, honest model made, of which a slice was required."""
+    config = {"without_reference": FIRST_RUN, "required_slices": [NIGHT]}
+    case = Case(tmp_path_factory.mktemp("nightly"), Additive(HONEST, seed=1, slices=NIGHTLY), config=config)
+    blessed, blocking, reference = case.run()
+    assert (blessed, blocking) == (1, [])
+    return reference
+
+
+def by_slice(case, check):
+    return {r["slice"]: r["verdict"] for r in case.results if r["check"] == check}
+
+
+def test_a_required_slice_is_judged_and_goes_into_the_reference(tmp_path, passed_nightly):
+    case = judged(tmp_path, passed_nightly, Additive(HONEST, seed=2, slices=NIGHTLY), required_slices=[NIGHT])
+    *_, reference = case.run()
+    assert by_slice(case, "share_change") == {"overall": "PASS", "hour=3": "PASS"}
+    assert list(read_reference(reference).models[-1].slices) == ["overall", "hour=3"]
+    leaky = {(("hour", 3),): Part(500, {"c": 6.0})}
+    case = judged(tmp_path / "leaky", reference, Additive(HONEST, seed=3, slices=leaky), required_slices=[NIGHT])
+    refused(case, "In slice hour=3: 'c' carries", "allowed is 0.18")
+
+
+def test_a_slice_that_is_explained_and_not_required_is_not_judged(tmp_path, passed_nightly):
+    case = judged(tmp_path, passed_nightly, Additive(HONEST, seed=2, slices=NIGHTLY))
+    assert case.run()[0] == 1
+    assert by_slice(case, "share_change") == {"overall": "PASS"}
+
+
+def test_a_newly_required_slice_meets_an_older_reference(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST, seed=2, slices=NIGHTLY), required_slices=[NIGHT])
+    refused(case, "no evidence on the slice hour=3", "without_reference")
+    case.config["without_reference"] = FIRST_RUN
+    *_, reference = case.run()
+    assert by_slice(case, "share_change") == {"overall": "PASS"}
+    later = judged(tmp_path / "later", reference, Additive(HONEST, seed=3, slices=NIGHTLY), required_slices=[NIGHT])
+    assert later.run()[0] == 1
+
+
+def test_a_required_slice_that_was_not_explained_or_has_no_row(case):
+    case.config = {"required_slices": [NIGHT]}
+    refused(case, "do not hold the required slice hour=3", "ExplainConfig")
+    shutil.rmtree(case.attributions_uri)
+    missing = (RequiredSlice.make(NIGHT),)
+    write_attributions(Path(case.attributions_uri), case.model, case.model_uri, missing=missing)
+    refused(case, "no row of the required slice hour=3")
+
+
+def test_a_summary_that_the_statistics_of_a_slice_belie(tmp_path, passed_nightly):
+    case = judged(tmp_path, passed_nightly, Additive(HONEST, seed=2, slices=NIGHTLY), required_slices=[NIGHT])
+    rewrite(case, "summary.json", lambda data: data.replace(b'"explained_rows": 500', b'"explained_rows": 501'))
+    refused(case, "count different rows in hour=3")
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | {"slices": []}).encode())
+    refused(case, "does not name the slices ['hour=3']")
+
+
+def two_copies(tmp_path, config):
+    model = Additive({"leak": 1.25, "leak_copy": 1.25} | HONEST, seed=3, copies={"leak_copy": "leak"})
+    return Case(tmp_path / "copies", model, config={"without_reference": FIRST_RUN} | config)
+
+
+def test_a_leak_in_two_copies(tmp_path):
+    case = two_copies(tmp_path, {"checks": {"max_share": {"threshold": 0.35}}})
+    refused(case, "'leak', 'leak_copy', whose attributions move together")
+    case.config["dominant_features"] = {"leak + leak_copy": {"max_share": 0.5, "reason": "by nature"}}
+    *_, reference = case.run()
+    assert "group_statistics.parquet" in read_reference(reference).models[-1].files
+
+
+def test_attributions_of_an_earlier_release_hold_no_groups(tmp_path):
+    case = two_copies(tmp_path, {"checks": {"max_share": {"threshold": 0.35}}})
+    (Path(case.attributions_uri) / "group_statistics.parquet").unlink()
+    manifest = Path(case.attributions_uri) / "manifest.json"
+    data = json.loads(manifest.read_text())
+    data["files"] = [f for f in data["files"] if f["path"] != "group_statistics.parquet"]
+    manifest.write_text(json.dumps(data))
+    blessed, _, reference = case.run()
+    assert blessed == 1
+    assert "group_statistics.parquet" not in read_reference(reference).models[-1].files
 
 
 def test_an_interval_that_straddles_the_threshold_is_no_pass(case, passed):

@@ -22,6 +22,7 @@ from tfx_explain import (
 from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.types import AttributionReference
 from tfx_explain.attribution_validator import wiring
+from tfx_explain.config import ExplainConfig
 
 pytestmark = pytest.mark.tf
 
@@ -132,6 +133,25 @@ def test_for_kubeflow_no_resolver_is_added():
     gated = by_id(add_attribution_gate([trainer, evaluator, pusher], for_kubeflow=True))
     assert list(gated) == ["Trainer", "Evaluator", "ExplainerGen", GATE_NODE_ID, "Pusher"]
     assert "reference" not in gated[GATE_NODE_ID].inputs
+
+
+def test_slices_that_the_policy_requires_are_explained_too():
+    """In one order, so that the order in which they are written changes no cached run."""
+    hours = [{"feature_values": {"hour": hour}} for hour in ("3", "4", "5")]
+    texts = set()
+    for explained, required in [(hours[:2], hours[1:]), (hours[1::-1], hours[:0:-1]), (hours, []), ([], hours[::-1])]:
+        gated = by_id(
+            add_attribution_gate(
+                toy.ungated(0.3),
+                explain_config={"required_slices": explained, "max_examples": 77},
+                validation_config={"required_slices": required},
+            )
+        )
+        texts.add(gated["ExplainerGen"].exec_properties["explain_config"])
+    (text,) = texts
+    config = ExplainConfig.from_json(text)
+    assert [r.name for r in config.required_slices] == ["hour=3", "hour=4", "hour=5"]
+    assert config.max_examples == 77
 
 
 # What is refused at definition.

@@ -18,16 +18,17 @@ from tfx_explain.artifacts.manifest import read_manifest, verify
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
 from tfx_explain.attribution_reference.store import Reference, read_reference, write_reference
 from tfx_explain.attribution_validator.evidence import judge_artifacts, read_candidate
-from tfx_explain.config import ExplainConfig, ValidationConfig
+from tfx_explain.config import CostConfig, ExplainConfig, ValidationConfig
 from tfx_explain.explainer_gen import results
 from tfx_explain.explainer_gen.columns import decode
+from tfx_explain.explainer_gen.cost import COST_FILE
 from tfx_explain.explainer_gen.examples import read_example, write_example
 from tfx_explain.explainer_gen.run import Request, run
 
 pytestmark = pytest.mark.pipeline
 
 RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
-CONFIG = ExplainConfig(batch_size=64)
+CONFIG = ExplainConfig(batch_size=64, cost=CostConfig(forecast=False))
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +63,10 @@ def explain(output: Path, model, pattern: str, config=CONFIG, workers=1, referen
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a finished artifact."""
+    """SHA-256 of every file of a finished artifact but the one that tells how long the job took."""
     manifest = read_manifest(str(folder), "ModelAttributions")
     verify(manifest)
-    return dict(manifest.sha256)
+    return {path: digest for path, digest in manifest.sha256.items() if path != COST_FILE}
 
 
 def rows_of(folder: Path) -> dict[str, dict]:
@@ -147,7 +148,7 @@ def test_duplicates_weigh_like_a_count(model, plain, tmp_path):
 def test_rows_add_up_to_the_statistics_and_to_the_prediction(plain):
     folder, _, summary = plain
     manifest = read_manifest(str(folder), "ModelAttributions")
-    stats = read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE))
+    stats = read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE))["overall"]
     rows = list(rows_of(folder).values())
     columns = [manifest.content["columns"][f] for f in stats.features]
     a = np.array([[r[c] for c in columns] for r in rows], float)
@@ -187,17 +188,21 @@ def test_rows_that_fail_are_counted_and_disturb_no_other(model, plain, reference
 
 
 def test_a_sample_is_part_of_the_whole(model, plain, reference, tmp_path):
-    config = ExplainConfig(batch_size=64, max_examples=100)
+    config = CONFIG.model_copy(update={"max_examples": 100})
     summary = explain(tmp_path / "a", model, plain[1], config=config, reference=reference)
     assert summary["examples"]["explained_rows"] == 100
     assert summary["examples"]["rows"] == len(model.examples)
     whole, part = rows_of(plain[0]), rows_of(tmp_path / "a")
     assert len(part) == 100
-    assert all(whole[name] == row for name, row in part.items())
+    (weight,) = {row["weight"] for row in part.values()}
+    assert all(whole[name] | {"weight": weight} == row for name, row in part.items())
+    # One row stands for as many as the sample is a part of the whole: the rank of row 101 tells.
+    assert weight == pytest.approx(len(model.examples) / 100, rel=0.3)
+    assert summary["examples"]["weight"] == pytest.approx(100 * weight)
 
 
 def test_row_files_can_be_kept_out(model, plain, tmp_path):
-    explain(tmp_path / "a", model, plain[1], config=ExplainConfig(batch_size=64, write_rows=False))
+    explain(tmp_path / "a", model, plain[1], config=CONFIG.model_copy(update={"write_rows": False}))
     mine = sums(tmp_path / "a")
     assert not any(p.startswith("Split-") for p in mine)
     assert mine[BUCKETS_FILE] == sums(plain[0])[BUCKETS_FILE]
@@ -207,7 +212,7 @@ def test_a_job_killed_half_way_and_run_again(model, plain, tmp_path, monkeypatch
     def dies(*_):
         raise RuntimeError("the container was killed")
 
-    monkeypatch.setattr(results, "write_statistics", dies)
+    monkeypatch.setattr(results, "slice_tables", dies)
     with pytest.raises(RuntimeError, match="killed"):
         explain(tmp_path / "a", model, plain[1])
     assert list((tmp_path / "a").rglob("attributions-*.parquet"))

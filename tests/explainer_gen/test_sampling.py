@@ -3,8 +3,19 @@ import random
 import numpy as np
 from tests.explainer_gen.examples_data import serialise
 
+from tfx_explain.config import Slices
 from tfx_explain.explainer_gen.row_ids import ids_of
-from tfx_explain.explainer_gen.sampling import ContentSum, SamplePlan, SmallestKeys, identify, make_block, select
+from tfx_explain.explainer_gen.sampling import (
+    ContentSum,
+    SamplePlan,
+    SmallestKeys,
+    UnionOfIds,
+    by_block,
+    identify,
+    make_block,
+    take_rows,
+)
+from tfx_explain.explainer_gen.strata import plan_slices
 
 
 def rows(count, start=0):
@@ -16,18 +27,23 @@ def batches(raw, size, split=0):
 
 
 def blocks(raw_batches, max_examples, block_rows):
-    combine = SmallestKeys(max_examples)
+    combine = SmallestKeys(max_examples + 1)
     partial = [combine.add_input(combine.create_accumulator(), b.keys) for b in raw_batches]
-    plan = SamplePlan.of(combine.extract_output(combine.merge_accumulators(partial)), block_rows)
+    keys = combine.extract_output(combine.merge_accumulators(partial))
+    slices = plan_slices(None, keys, [], [], max_examples, Slices(), ())
+    sample = [take_rows(b, *slices.taken(b)) for b in raw_batches]
+    union = UnionOfIds()
+    ids = union.merge_accumulators([union.add_input(union.create_accumulator(), ids_of(b.keys)) for b in sample])
+    plan = SamplePlan.of(ids, keys, max_examples, block_rows)
     groups = {}
-    for batch in raw_batches:
-        for index, part in select(batch, plan):
+    for batch in sample:
+        for index, part in by_block(batch, plan):
             groups.setdefault(index, []).append(part)
     return plan, [make_block(i, groups[i]) for i in sorted(groups)]
 
 
 def as_bytes(found):
-    return [(b.index, b.ids.tobytes(), b.keys.tobytes(), b.count.tobytes(), b.raw) for b in found]
+    return [(b.index, b.ids.tobytes(), b.probability.tobytes(), b.count.tobytes(), b.raw) for b in found]
 
 
 def test_blocks_do_not_depend_on_batches_or_order():
@@ -43,8 +59,8 @@ def test_the_sample_is_the_smallest_keys():
     raw = rows(500)
     whole = identify(raw, 0, 0)
     plan, found = blocks(batches(raw, 50), 120, 64)
-    want = np.sort(whole.keys)[:120]
-    assert (np.sort(np.concatenate([b.keys for b in found])) == want).all()
+    want = np.sort(ids_of(np.sort(whole.keys)[:120]))
+    assert (np.concatenate([b.ids for b in found]) == want).all()
     assert plan.rows == 120
     assert all((np.diff(b.ids.view("u1").reshape(-1, 16).astype(int), axis=0) != 0).any(axis=1).all() for b in found)
 

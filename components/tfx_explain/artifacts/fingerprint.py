@@ -29,8 +29,3 @@ def model_fingerprint(folder: str) -> str:
                 content.update(chunk)
         total.update(f"{len(path)}:{path}:{content.hexdigest()}\n".encode())
     return total.hexdigest()
-
-
-def text_fingerprint(text: str) -> str:
-    """SHA-256 of text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()

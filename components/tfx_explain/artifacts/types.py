@@ -18,17 +18,29 @@ class ModelAttributions(artifact.Artifact):
             readers go by it alone, never by a glob.
           - `Split-{split}/attributions-*.parquet`: one row per distinct example and target. Absent when the
             config says `write_rows: false`.
-            Columns `id`, `count`, `weight`, `bucket`, `slice`, `target`, `prediction`, `convergence_delta`,
-            `num_steps`, `attribution_<feature>`; the manifest's `content.columns` maps raw names to columns.
-          - `bucket_statistics.parquet`: per slice, target, hash bucket and feature the weighted sums behind every
-            statistic (`sum_absolute`, `sum`, `sum_squared`, `sum_row_share`; per value bin `bin_rows`, `bin_weight`,
-            `bin_sum`, `bin_sum_label`; `histogram`): what intervals and comparisons are made of.
-          - `prediction_statistics.parquet`: per slice, target and hash bucket the sums that belong to no feature: rows,
-            weights, failed and unconverged weight, predictions, labels, losses, score histograms.
-          - `slice_statistics.parquet`: per slice, feature, target and statistic its value, low, high, n, effective n.
+            Columns `id`, `count`, `weight` (count x example weight / inclusion probability), `bucket`, `slice` (names
+            of the row's slices), `target`, `prediction`, `convergence_delta`, `num_steps`, `attribution_<feature>`, and
+            `feature_<feature>` of pass-through features; the manifest's `content.columns` and `content.kept_columns`
+            map raw names to columns.
+          - `bucket_statistics.parquet`: per slice (the overall one and those that checks name), target, hash bucket and
+            feature the weighted sums behind every statistic (`sum_absolute`, `sum`, `sum_squared`, `sum_positive`,
+            `sum_row_share`; per value bin `bin_rows`, `bin_weight`, `bin_sum`, `bin_sum_label`; `histogram`): what
+            intervals and comparisons are made of.
+          - `prediction_statistics.parquet`: per such slice, target and hash bucket the sums that belong to no feature:
+            rows, weights, failed and unconverged weight, predictions, labels, losses, score histograms.
+          - `group_statistics.parquet`: per such slice, target, hash bucket and group of features `sum_joint` (of
+            |sum of the group's attributions|) and `sum_apart` (of the summed |attribution|).
+          - `slices.parquet`: per slice its name, key (JSON; null for a remainder of small slices), rows read and
+            explained, weight, effective rows, failed rows, mean prediction.
+          - `slice_statistics.parquet`: per slice, feature, target and statistic its value, low, high, n, effective n:
+            attributions, metrics (no feature), `group_share`, and `permutation_<metric>_drop`, `_ratio` and `_std`.
+          - `dependence_curves.parquet`: per slice, feature and value bin the mean attribution with its interval.
+          - `tfma/`: an eval result that `tfma.load_eval_result` reads.
           - `pins.json`: what comparisons share: settings, input baseline, value bins, cut policies, histogram unit.
           - `pinned_rows.parquet`: the reference's prediction and background rows, raw, with this model's predictions.
-          - `summary.json`: the overall slice, in six digits.
+          - `explain_config.json`: what was explained, overrides applied.
+          - `summary.json`: the overall slice and at most 50 others, in six digits.
+          - `cost.json`: the forecast, what was spent, how far it was off; the one file that two runs do not share.
           - `report.html`: one self-contained page.
 
     * Custom properties of the ModelAttributions artifact:

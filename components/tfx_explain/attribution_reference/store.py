@@ -13,12 +13,9 @@ import pyarrow.parquet as pq
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, Stage, read_manifest, verify
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
-from tfx_explain.artifacts.statistics import (
-    BUCKETS_FILE,
-    PREDICTIONS_FILE,
-    read_statistics,
-)
+from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
+from tfx_explain.names import OVERALL
 
 KIND = "AttributionReference"
 REFERENCE_FILE = "reference.json"
@@ -39,7 +36,8 @@ class PassedModel:
     Attributes:
       fingerprint: of its files; one fingerprint stands in a history once.
       model_uri, model_id: where it was.
-      files: path below the record -> bytes: bucket and prediction statistics, summary, predictions on pinned rows.
+      files: path below the record -> bytes: bucket and prediction statistics, those of groups where there are any,
+        summary, predictions on pinned rows.
     """
 
     fingerprint: str
@@ -59,13 +57,18 @@ class PassedModel:
         return (*(f["name"] for f in summary["features"]), *summary["uncovered_features"])
 
     @functools.cached_property
-    def statistics(self) -> BucketStatistics:
-        """Its bucket statistics.
+    def slices(self) -> dict[str, BucketStatistics]:
+        """Its bucket statistics, by slice: the overall one, and those that were required of it.
 
         Raises:
           StatisticsFormatError: they are damaged.
         """
         return read_statistics(self.files[BUCKETS_FILE], self.files[PREDICTIONS_FILE])
+
+    @property
+    def statistics(self) -> BucketStatistics:
+        """Those of the overall slice."""
+        return self.slices[OVERALL]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,13 @@ from typing import Any
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, read_manifest, verify
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
-from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
+from tfx_explain.artifacts.statistics import (
+    BUCKETS_FILE,
+    GROUPS_FILE,
+    PREDICTIONS_FILE,
+    read_groups,
+    read_statistics,
+)
 from tfx_explain.attribution_reference.store import (
     PASSED,
     SUMMARY_FILE,
@@ -17,30 +23,60 @@ from tfx_explain.attribution_reference.store import (
     Reference,
     read_references,
 )
-from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result
+from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result, SliceOfModel
 from tfx_explain.attribution_validator.verdict import GateVerdict, judge_model, refusal
-from tfx_explain.config import ValidationConfig
+from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
+from tfx_explain.engine.aggregates.groups import GroupStatistics
+from tfx_explain.names import OVERALL, SliceKey
 
 KIND = "ModelAttributions"
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """Attributions of the model to judge."""
+    """Attributions of the model to judge.
+
+    Attributes:
+      manifest: of the artifact.
+      summary: summary.json.
+      slices: bucket statistics of the overall slice, and of those that ExplainerGen was told to keep.
+      groups: sums of groups of features, by slice; empty in the first artifacts.
+      pins: what it was explained by.
+    """
 
     manifest: Manifest
     summary: Mapping[str, Any]
-    statistics: BucketStatistics
+    slices: Mapping[str, BucketStatistics]
+    groups: Mapping[str, GroupStatistics]
     pins: Pins
+
+    @property
+    def statistics(self) -> BucketStatistics:
+        """Of the overall slice."""
+        return self.slices[OVERALL]
 
     @property
     def fingerprint(self) -> str:
         """Of the model that was explained."""
         return self.summary["fingerprints"]["model"]
 
-    def evidence(self) -> ModelEvidence:
-        """As the checks want it."""
+    @property
+    def slice_keys(self) -> dict[str, SliceKey]:
+        """Keys of the slices with bucket statistics, by name; without the overall one."""
+        shown = self.summary.get("slices", ())
+        return {
+            s["name"]: tuple((str(column), value) for column, value in s["key"])
+            for s in shown
+            if s["key"] is not None and s["name"] in self.slices
+        }
+
+    def evidence(self, required: Sequence[RequiredSlice] = ()) -> ModelEvidence:
+        """As the checks want it, with the slices that the policy requires."""
+        keys, missing = self.slice_keys, self.summary.get("slicing", {}).get("missing", ())
+        read = {s["name"]: int(s["rows"]) for s in self.summary.get("slices", ())}
+        names = {r.name: [name for name, key in keys.items() if r.matches(key)] for r in required}
+        lacking = [r.name for r in required if not names[r.name]]
         return ModelEvidence(
             name="this model",
             fingerprint=self.fingerprint,
@@ -48,11 +84,20 @@ class Candidate:
             uncovered_features=tuple(self.summary["uncovered_features"]),
             num_steps=int(self.summary["method"]["num_steps"]),
             rows_read=int(self.summary["examples"]["rows"]),
+            groups=self.groups.get(OVERALL),
+            slices={
+                name: SliceOfModel(self.slices[name], self.groups.get(name), read[name])
+                for found in names.values()
+                for name in found
+            },
+            empty_slices=tuple(name for name in lacking if name in missing),
+            unexplained_slices=tuple(name for name in lacking if name not in missing),
         )
 
     def record(self, model_uri: str, model_id: str) -> PassedModel:
         """What the reference keeps of it once it has passed."""
-        names = (BUCKETS_FILE, PREDICTIONS_FILE, SUMMARY_FILE, PINNED_ROWS_FILE)
+        names = [BUCKETS_FILE, PREDICTIONS_FILE, SUMMARY_FILE, PINNED_ROWS_FILE]
+        names += [GROUPS_FILE] if GROUPS_FILE in self.manifest.sha256 else []
         return PassedModel(self.fingerprint, model_uri, model_id, {name: self.manifest.read(name) for name in names})
 
 
@@ -83,10 +128,12 @@ def read_candidate(uri: str) -> Candidate:
                 f"No row was explained: the splits {summary['examples']['splits']} hold {summary['examples']['rows']} "
                 "rows; give ExplainerGen examples."
             )
+        slices = read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE))
         candidate = Candidate(
             manifest,
             summary,
-            read_statistics(manifest.read(BUCKETS_FILE), manifest.read(PREDICTIONS_FILE)),
+            slices,
+            read_groups(manifest.read(GROUPS_FILE), slices) if GROUPS_FILE in manifest.sha256 else {},
             Pins.from_json(manifest.read(PINS_FILE).decode()),
         )
         _agree(candidate)
@@ -109,6 +156,15 @@ def _agree(candidate: Candidate) -> None:
     rows = int(summary["examples"]["explained_rows"])
     if rows != int(statistics.scalars["rows"].sum()) or rows > evidence.rows_read:
         raise ArtifactError("summary.json and the statistics count different rows; run ExplainerGen again")
+    for entry in summary.get("slices", ()):
+        part = candidate.slices.get(entry["name"])
+        if part is not None and int(entry["explained_rows"]) != int(part.scalars["rows"].sum()):
+            raise ArtifactError(
+                f"summary.json and the statistics count different rows in {entry['name']}; run ExplainerGen again"
+            )
+    unnamed = set(candidate.slices) - set(candidate.slice_keys) - {OVERALL}
+    if unnamed:
+        raise ArtifactError(f"summary.json does not name the slices {sorted(unnamed)}; run ExplainerGen again")
     candidate.pins.digest()
     candidate.pins.differences(candidate.pins, statistics.features)
 
@@ -155,7 +211,7 @@ def judge_artifacts(
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference)
     known = reference.known_features() if reference else {}
-    verdict = judge_model(candidate.evidence(), _evidence(newest), known, config, today)
+    verdict = judge_model(candidate.evidence(config.required_slices), _evidence(newest), known, config, today)
     return Judged(GateVerdict((*results, *verdict.results)), candidate, reference)
 
 
@@ -209,4 +265,5 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
         fingerprint=model.fingerprint,
         statistics=model.statistics,
         uncovered_features=tuple(summary["uncovered_features"]),
+        slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

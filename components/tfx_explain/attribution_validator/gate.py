@@ -19,7 +19,7 @@ from tfx_explain.artifacts.types import AttributionReference
 from tfx_explain.attribution_validator import wiring
 from tfx_explain.attribution_validator.component import AttributionValidator
 from tfx_explain.attribution_validator.strategies import LatestGatedModel, LatestReference
-from tfx_explain.config import ExplainConfig, ValidationConfig
+from tfx_explain.config import ExplainConfig, ValidationConfig, unique_slices
 from tfx_explain.explainer_gen.component import ExplainerGen
 from tfx_explain.names import GATE_NODE_ID
 
@@ -59,7 +59,7 @@ def add_attribution_gate(
 
     Args:
       components: Nodes of the pipeline, one of them Evaluator (the node that makes a ModelBlessing from a model).
-      explain_config: See `ExplainerGen`.
+      explain_config: See `ExplainerGen`. The slices that the policy requires are added to its `required_slices`.
       validation_config: See `AttributionValidator`.
       gate_node_id: Id of the gate's node. Keep it: references and verdicts are found by it.
       model: None takes Evaluator's.
@@ -80,6 +80,10 @@ def add_attribution_gate(
         (see `check_gate`).
     """
     nodes = list(components)
+    policy = ValidationConfig() if validation_config is None else ValidationConfig.load(validation_config)
+    settings = ExplainConfig() if explain_config is None else ExplainConfig.load(explain_config)
+    required = unique_slices((*settings.required_slices, *policy.required_slices))
+    settings = settings.model_copy(update={"required_slices": required})
     evaluator = _evaluator(nodes)
     blessing = _blessing(evaluator)
     inputs = wiring.input_channels(evaluator)
@@ -104,7 +108,7 @@ def add_attribution_gate(
         evaluation=evaluator.outputs.get("evaluation"),
         model_blessing=blessing,
         reference=reference.outputs["reference"] if reference else None,
-        explain_config=explain_config,
+        explain_config=settings,
         max_examples=max_examples,
         seed=seed,
     )
@@ -113,7 +117,7 @@ def add_attribution_gate(
         model=model or inputs["model"],
         model_blessing=blessing,
         reference=reference.outputs["reference"] if reference else None,
-        validation_config=validation_config,
+        validation_config=policy,
     ).with_id(gate_node_id)
 
     gated = nodes if for_kubeflow else _with_gated_resolvers(nodes, gate_node_id)

@@ -12,6 +12,7 @@ from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidenc
 from tfx_explain.attribution_validator.checks.registry import ABSOLUTE, WITH_REFERENCE
 from tfx_explain.config import AbsoluteChecksDecide, ValidationConfig
 from tfx_explain.engine.aggregates.intervals import seed_from
+from tfx_explain.names import OVERALL
 
 NO_REFERENCE = "reference"
 
@@ -69,33 +70,43 @@ def judge_model(
       today: decides whether approvals and `without_reference` still hold.
     """
     seed = seed_from(candidate.fingerprint, str(candidate.rows_read))
-    evidence = Evidence(candidate, reference, known_features, seed, today)
+    evidence = Evidence(candidate, reference, known_features, seed, today, config.evidence)
     results = [r for check in ABSOLUTE.values() for r in check(evidence, config)]
     if reference is None:
         results.append(without_reference(config, today))
     elif candidate.statistics.features:
+        new = [part.name for part in evidence.slices if part.reference_profiles is None]
+        results += [without_reference(config, today, name) for name in new]
         results += [r for check in WITH_REFERENCE.values() for r in check(evidence, config)]
     return GateVerdict(tuple(r for r in results if r.severity != "off"))
 
 
-def without_reference(config: ValidationConfig, today: datetime.date) -> Result:
-    """What the policy says where no model has passed yet."""
-    rule = config.without_reference
+def without_reference(config: ValidationConfig, today: datetime.date, slice_name: str = OVERALL) -> Result:
+    """What the policy says where no model has passed yet, or where the last one was not measured on a slice."""
+    rule, whole = config.without_reference, slice_name == OVERALL
+    found = (
+        "No model has passed this gate yet"
+        if whole
+        else f"The last model that passed has no evidence on the slice {slice_name}, as when it is newly required"
+    )
     if isinstance(rule, AbsoluteChecksDecide):
         until = rule.absolute_checks_decide.until
         if today <= until:
-            sentence = (
-                f"No model has passed this gate yet; until {until} the checks that need none decide alone "
-                "(without_reference)."
-            )
-            return Result(NO_REFERENCE, "NO_REFERENCE", "warn", sentence)
-        sentence = (
-            f"No model has passed this gate yet, and without_reference ended on {until}: extend it if this is a first "
-            "run, else find out where the reference went (a renamed pipeline or gate node, another metadata store)."
+            none = "none decide alone" if whole else "no reference decide alone there"
+            sentence = f"{found}; until {until} the checks that need {none} (without_reference)."
+            return Result(NO_REFERENCE, "NO_REFERENCE", "warn", sentence, slice=slice_name)
+        lost = (
+            "find out where the reference went (a renamed pipeline or gate node, another metadata store)"
+            if whole
+            else "find out why the slice was not measured (see required_slices, and evidence.min_rows_per_slice)"
         )
-        return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence)
+        sentence = (
+            f"{found}, and without_reference ended on {until}: extend it if this is a first run"
+            f"{'' if whole else ' with the slice'}, else {lost}."
+        )
+        return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name)
     sentence = (
-        "No model has passed this gate yet, and the policy refuses without a reference: for a first run set "
+        f"{found}, and the policy refuses without a reference: for a first run{'' if whole else ' with the slice'} set "
         "without_reference: {absolute_checks_decide: {until: YYYY-MM-DD}}."
     )
-    return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence)
+    return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name)

@@ -29,6 +29,13 @@ class Column:
         """Number of values of each row: int64 [rows]."""
         return np.diff(self.offsets)
 
+    def take(self, rows: np.ndarray) -> Column:
+        """The given rows, int [n]."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return Column(offsets, self.values[np.repeat(self.offsets[:-1][rows], lengths) + within])
+
     def first(self) -> tuple[np.ndarray, np.ndarray]:
         """(first value of each row, bool: the row has one); what stands where there is none means nothing."""
         present = self.lengths > 0

@@ -18,16 +18,19 @@ from tfx_explain.artifacts.pins import Pins, Values
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
-from tfx_explain.engine.feature_graph import Encoded, FeatureModel, FeatureModelError
+from tfx_explain.engine.feature_graph import Encoded, FeatureModel, FeatureModelError, Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, load_signature
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
-from tfx_explain.explainer_gen.columns import Columns, decode
+from tfx_explain.explainer_gen.beside import Evaluation
+from tfx_explain.explainer_gen.columns import Column, Columns, decode
 from tfx_explain.explainer_gen.examples import write_example
-from tfx_explain.explainer_gen.labels import LabelError, LabelReader, label_fields
+from tfx_explain.explainer_gen.labels import LabelError, NumberReader, Source, label_fields
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
-from tfx_explain.explainer_gen.row_ids import buckets
+from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
+from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
+from tfx_explain.explainer_gen.strata import SlicePlan
 
 _MIN_SAMPLE = 16
 _CPU_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
@@ -40,6 +43,10 @@ class JobSpec:
     Attributes:
       model_path: the serving model's folder.
       config: what to explain.
+      slicing: which slices there are.
+      label, example_weight: where they are found, or None.
+      fingerprint: of the model's files; intervals draw by it.
+      evaluation: Evaluator's result, or None.
       pins: of the reference, or None on a first run.
       pinned_rows: (role, id, example) that the reference pins; empty on a first run.
       statistics_baseline: raw values that StatisticsGen knows, by feature.
@@ -48,6 +55,11 @@ class JobSpec:
 
     model_path: str
     config: ExplainConfig
+    slicing: Slicing = dataclasses.field(default_factory=Slicing)
+    label: Source | None = None
+    example_weight: Source | None = None
+    fingerprint: str = ""
+    evaluation: Evaluation | None = None
     pins: Pins | None = None
     pinned_rows: tuple[tuple[str, str, bytes], ...] = ()
     statistics_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
@@ -61,6 +73,9 @@ class ModelFacts:
     Attributes:
       error: why the model cannot be explained, or None.
       label_error: why there are no labels, or None.
+      permutable: raw features that can be permuted; none where nothing is to be.
+      only_grouped: those of them that the model refuses when they alone are replaced.
+      reparsed: those of them that are replaced in the raw example.
     """
 
     error: str | None = None
@@ -75,6 +90,9 @@ class ModelFacts:
     target: str = ""
     task: str | None = None
     label_error: str | None = None
+    permutable: tuple[str, ...] = ()
+    only_grouped: tuple[str, ...] = ()
+    reparsed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
     input_baseline_source: str = ""
@@ -88,8 +106,11 @@ class ExplainedBlock:
     Attributes:
       ids, split, count, target, convergence_delta, num_steps: [n] of the rows that were explained.
       rows: what the statistics need of them.
+      member_row, member_place: [m] pairs: row `member_row` belongs to the slice of that number in the plan.
+      failed_member_row, failed_member_place: the same for `rows.failed_bucket`.
+      kept: the pass-through features of the explained rows; those that no row has are absent.
       failures: why rows failed -> how many distinct rows.
-      forward_equivalents: forward passes of one row that were spent, a gradient counted as two.
+      forward_equivalents: forward passes of one row that were spent, a gradient counted as three.
     """
 
     index: int
@@ -101,6 +122,11 @@ class ExplainedBlock:
     convergence_delta: np.ndarray
     num_steps: np.ndarray
     rows: Rows
+    member_row: np.ndarray
+    member_place: np.ndarray
+    failed_member_row: np.ndarray
+    failed_member_place: np.ndarray
+    kept: Mapping[str, Column]
     failures: Mapping[str, int]
     forward_equivalents: float
 
@@ -142,19 +168,30 @@ class ModelExplainer:
             return
         self._baseline = model.encode([self._baseline_example])
         label_error, self._labels = None, None
-        if spec.config.label is None:
+        if spec.label is None:
             label_error = "the configuration names no label"
         else:
             try:
-                self._labels = LabelReader(spec.config.label, spec.model_path)
+                self._labels = NumberReader(spec.label, model.saved_model)
             except LabelError as error:
                 label_error = str(error)
+        self._weights = None
+        if spec.example_weight is not None:
+            try:
+                self._weights = NumberReader(spec.example_weight, model.saved_model, "example_weight")
+            except LabelError as error:
+                self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
+                return
+        self._slices = SliceAssigner(spec.slicing, spec.model_path)
         several = model.num_targets > 1
         task = task_of(model.link, model.num_targets)
         if task is None and label_error is None:
             label_error = (
                 "the output has several columns and no softmax: declare it with from_logits if it is logits of classes"
             )
+        self.permutation: PermutationModel | None = None
+        if spec.config.permutation_importance.repeats and label_error is None:
+            self.permutation = PermutationModel.of(model.opened)
         self.facts = ModelFacts(
             features=model.features,
             unused_features=model.unused_features,
@@ -167,6 +204,9 @@ class ModelExplainer:
             target="predicted" if several and spec.config.target is None else str(spec.config.target or 0),
             task=task if label_error is None else None,
             label_error=label_error,
+            permutable=self.permutation.features if self.permutation else (),
+            only_grouped=tuple(self.permutation.refused_alone) if self.permutation else (),
+            reparsed=self.permutation.reparsed if self.permutation else (),
             notes=(*model.notes, *_overridden(spec)),
             input_baseline=baseline,
             input_baseline_source=source,
@@ -178,6 +218,17 @@ class ModelExplainer:
         """Value bins of each attributed feature; a cross has none but `all`."""
         return feature_bins(self.facts.features, self._profiles.values(), self._pins)
 
+    @property
+    def config(self) -> ExplainConfig:
+        """What is explained."""
+        return self._config
+
+    def narrow(self, raw: Sequence[bytes]) -> Narrow:
+        """Rows as permutations take them, padded to the fixed shape."""
+        if self.permutation is None:
+            raise ValueError("the model must be loaded for permutations. Received: none")
+        return self.permutation.encode([*raw, *[self._baseline_example] * (self._config.batch_size - len(raw))])
+
     def predict(self, raw: Sequence[bytes]) -> np.ndarray:
         """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""
         out = np.full((len(raw), self.facts.num_targets), np.nan)
@@ -188,12 +239,16 @@ class ModelExplainer:
             out[start : start + len(part)][fitted.ok] = self.model.predict(fitted.encoded)[: len(part)][fitted.ok]
         return out
 
-    def explain(self, block: Block) -> ExplainedBlock:
+    def explain(self, block: Block, plan: SlicePlan) -> ExplainedBlock:
         """Attributions of a block's rows; rows that fail are counted by reason."""
         columns = decode(block.raw)
         fitted = self._fit(block.raw, columns)
         ok, padded, encoded, failures = fitted.ok, fitted.rows, fitted.encoded, fitted.failures
         model, config = self.model, self._config
+        weight, weighed = self._weight(block, padded, columns)
+        if (ok & ~weighed).any():
+            failures["the example weight is no number >= 0"] += int((ok & ~weighed).sum())
+            ok = ok & weighed
         scores = model.predict(encoded)  # [batch, targets]
         target = np.full(len(padded), config.target or 0, np.int32)
         if model.num_targets > 1 and config.target is None:
@@ -222,7 +277,7 @@ class ModelExplainer:
             except LabelError as error:
                 # For this block alone: another worker's blocks must not depend on what this one met before.
                 facts = dataclasses.replace(facts, label_error=str(error))
-        bucket, weight = buckets(block.ids), block.count.astype(np.float64)
+        bucket = buckets(cluster_ids(columns, block.raw, block.ids, config.cluster_key))
         rows = Rows(
             bucket=bucket[ok],
             weight=weight[ok],
@@ -231,9 +286,12 @@ class ModelExplainer:
             prediction=result.prediction[:n][ok].astype(np.float64),
             bin_index=self._bin_index(columns)[ok],
             failed_bucket=bucket[~ok],
-            failed_weight=weight[~ok],
+            failed_weight=np.where(weighed, weight, block.count / block.probability)[~ok],
             **labels,
         )
+        member_row, member_place = self._members(block, columns, plan)
+        of_explained = ok[member_row]
+        chosen = np.nonzero(ok)[0]
         return ExplainedBlock(
             index=block.index,
             facts=facts,
@@ -244,9 +302,38 @@ class ModelExplainer:
             convergence_delta=result.convergence_delta[:n][ok],
             num_steps=result.num_steps[:n][ok],
             rows=rows,
+            member_row=(np.cumsum(ok) - 1)[member_row[of_explained]],
+            member_place=member_place[of_explained],
+            failed_member_row=(np.cumsum(~ok) - 1)[member_row[~of_explained]],
+            failed_member_place=member_place[~of_explained],
+            kept={name: column.take(chosen) for name, column in self._kept(columns)},
             failures=dict(failures),
             forward_equivalents=float(result.forward_equivalents),
         )
+
+    def _weight(self, block: Block, padded: list[bytes], columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """(count x example weight / inclusion probability of each row, bool: the row has a weight)."""
+        weight = block.count / block.probability
+        if self._weights is None:
+            return weight, np.ones(len(weight), bool)
+        try:
+            own = self._weights.read(padded, columns)[: len(weight)]
+        except LabelError:
+            own = np.full(len(weight), np.nan)
+        known = np.isfinite(own) & (own >= 0)
+        return weight * np.where(known, own, 0.0), known
+
+    def _members(self, block: Block, columns: Columns, plan: SlicePlan) -> tuple[np.ndarray, np.ndarray]:
+        """(row, number of its slice in the plan) pairs, each once, by row."""
+        members = self._slices.assign(block.raw, columns)
+        pairs = np.unique(members.row * len(plan.names) + plan.places(members.keys)[members.slice])
+        return pairs // len(plan.names), pairs % len(plan.names)
+
+    def _kept(self, columns: Columns) -> Iterable[tuple[str, Column]]:
+        for name in self._config.keep_features:
+            kind = self._profiles[name].kind if name in self._profiles else ""
+            if (name, kind) in columns.columns:
+                yield name, columns.columns[name, kind]
 
     def _fit(self, raw: Sequence[bytes], columns: Columns) -> _Fitted:
         """Replaces rows that cannot be run by the input baseline, pads to the fixed shape, and encodes.

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.utils import shared
-from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
 
-from tfx_explain.artifacts.pins import Pins
-from tfx_explain.engine.aggregates.buckets import BucketStatistics, Rows, accumulate
-from tfx_explain.explainer_gen.examples import canonical
+from tfx_explain.engine.aggregates.buckets import Rows
+from tfx_explain.engine.aggregates.permutation import PermutedRows
+from tfx_explain.explainer_gen.aggregate import Scale, block_totals, finish_slice, scale_of, slice_parts, sum_shard
 from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer, ModelFacts
-from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins, feature_values, profile
-from tfx_explain.explainer_gen.results import block_facts, write_result, write_rows
-from tfx_explain.explainer_gen.row_ids import hexadecimal
-from tfx_explain.explainer_gen.sampling import (
-    Block,
-    ContentSum,
-    RowBatch,
-    SamplePlan,
-    SmallestKeys,
-    identify,
-    is_in,
-    make_block,
-    select,
+from tfx_explain.explainer_gen.paired import Partner, explain_pairs
+from tfx_explain.explainer_gen.permute import (
+    DonorBlock,
+    DonorTable,
+    Given,
+    PermutationPlan,
+    donor_facts,
+    donors_of,
+    finish_permuted,
+    joined,
+    permute,
+    permuted_parts,
+    plan_permutation,
+    send,
+    sum_permuted,
+    without_payloads,
+    without_rows,
 )
-
-NAMESPACE = "tfx_explain.ExplainerGen"
-_RAW = "raw"
-_MODEL_SAMPLE, _PREDICTION, _BACKGROUND = "model_sample", "prediction", "background"
+from tfx_explain.explainer_gen.profiles import FeatureProfile
+from tfx_explain.explainer_gen.results import block_facts, write_result, write_rows
+from tfx_explain.explainer_gen.sampled import MODEL_SAMPLE, NAMESPACE, sample_examples
+from tfx_explain.explainer_gen.sampling import Block, SamplePlan
+from tfx_explain.explainer_gen.strata import SlicePlan
 
 progress = logging.getLogger("tfx_explain.progress")
-"""One record a block, with `rows_done` and `rows_total`: what a progress bar listens to."""
+"""One record a block, with `stage` (`explained` or `permuted`), `rows_done` and `rows_total`: for progress bars."""
 
 
 def explain_examples(
@@ -50,6 +53,7 @@ def explain_examples(
     spec: JobSpec,
     staging: str,
     read_batch_size: int,
+    partner: Partner | None = None,
 ) -> None:
     """Adds the whole job to a pipeline; its results are files below `staging`, `job.json` among them.
 
@@ -60,54 +64,47 @@ def explain_examples(
       staging: folder to write to; every file's name depends on the data alone, so a bundle that runs twice writes the
         same file twice.
       read_batch_size: rows of a batch while reading; results do not depend on it.
+      partner: a model that is explained on the same rows, or None.
     """
     config = spec.config
-    batches = read_batches(pipeline, patterns, config.seed, read_batch_size)
-    keys = batches | "Keys" >> beam.Map(lambda batch: batch.keys)
-    plan = beam.pvalue.AsSingleton(
-        keys
-        | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(config.max_examples))
-        | "PlanSample" >> beam.Map(SamplePlan.of, config.batch_size)
-    )
-    content = beam.pvalue.AsSingleton(keys | "SumContent" >> beam.CombineGlobally(ContentSum()))
-    blocks = (
-        batches
-        | "SelectSample" >> beam.FlatMap(select, plan)
-        | "GroupBlocks" >> beam.GroupByKey()
-        | "MakeBlocks" >> beam.MapTuple(make_block)
-        | "Canonical" >> beam.Map(canonical_block)
-    )
-    profiles = beam.pvalue.AsList(
-        blocks
-        | "FeatureValues" >> beam.FlatMap(feature_values)
-        | "GroupFeatures" >> beam.GroupByKey()
-        | "ProfileFeatures" >> beam.Map(profile, spec.categorical_ints)
-    )
-    picked = beam.pvalue.AsList(blocks | "PickRows" >> beam.FlatMap(pick_rows, plan))
+    sample = sample_examples(pipeline, patterns, spec, read_batch_size)
+    blocks, plan, slices = sample.blocks, sample.plan, sample.slices
+    profiles, picked, content = sample.profiles, sample.picked, sample.content
     handle = shared.Shared()
-    explained = blocks | "Explain" >> beam.ParDo(Explain(spec, handle), plan, profiles, picked)
+    outputs = blocks | "Explain" >> beam.ParDo(Explain(spec, handle), plan, slices, profiles, picked).with_outputs(
+        Explain.DONORS, main="explained"
+    )
+    explained, donors = outputs["explained"], outputs[Explain.DONORS]
     pinned = (
         pipeline
         | "PinnedRows" >> beam.Create([None])
         | "PredictPinned" >> beam.ParDo(PredictPinned(spec, handle), plan, profiles, picked)
     )
-    unit = beam.pvalue.AsSingleton(
+    scale = beam.pvalue.AsSingleton(
         pipeline
-        | "Unit" >> beam.Create([None])
-        | "HistogramUnit"
+        | "Scale" >> beam.Create([None])
+        | "ScaleOf"
         >> beam.Map(
-            histogram_unit,
+            scale_of,
             spec.pins,
+            config.feature_groups,
+            config.permutation_importance.repeats,
             beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals)),
         )
     )
-    statistics = (
+    outcomes = (
         explained
-        | "Accumulate" >> beam.FlatMap(accumulate_block, profiles, spec.pins, unit)
-        | "GroupBuckets" >> beam.GroupByKey()
-        | "MergeBucket" >> beam.MapTuple(merge_bucket)
+        | "SliceParts" >> beam.FlatMap(slice_parts, slices, config.max_examples)
+        | "GroupShards" >> beam.GroupByKey()
+        | "SumShard" >> beam.Map(sum_shard, profiles, spec.pins, scale)
+        | "GroupSlices" >> beam.GroupByKey()
+        | "FinishSlice" >> beam.Map(finish_slice, spec, content, slices, scale, profiles)
     )
-    written = explained | "WriteRows" >> beam.FlatMap(write_rows, config.splits, plan, staging, config.write_rows)
+    permutation, importances = _permute(pipeline, donors, spec, handle, content, slices, scale, profiles, picked)
+    pairs: beam.pvalue.AsList | None = None
+    if partner is not None:
+        pairs = beam.pvalue.AsList(explain_pairs(pipeline, sample, explained, spec, partner))
+    written = explained | "WriteRows" >> beam.FlatMap(write_rows, config, plan, slices, profiles, staging)
     facts = explained | "BlockFacts" >> beam.Map(block_facts)
     _ = (
         pipeline
@@ -118,14 +115,70 @@ def explain_examples(
             spec,
             staging,
             plan,
+            slices,
             content,
             profiles,
-            unit,
-            beam.pvalue.AsList(statistics),
+            scale,
+            permutation,
+            beam.pvalue.AsList(outcomes),
+            beam.pvalue.AsList(importances),
             beam.pvalue.AsList(written),
             beam.pvalue.AsList(facts),
             beam.pvalue.AsSingleton(pinned),
+            pairs,
         )
+    )
+
+
+def _permute(
+    pipeline: beam.Pipeline,
+    donors: beam.PCollection[DonorBlock],
+    spec: JobSpec,
+    handle: shared.Shared,
+    content: beam.pvalue.AsSingleton,
+    slices: beam.pvalue.AsSingleton,
+    scale: beam.pvalue.AsSingleton,
+    profiles: beam.pvalue.AsList,
+    picked: beam.pvalue.AsList,
+) -> tuple[beam.pvalue.AsSingleton, beam.PCollection]:
+    """(the plan, (slice, importances)): donors from one side input, or from block to block; the plan says which."""
+    config = spec.config
+    plan = beam.pvalue.AsSingleton(
+        pipeline
+        | "Permutation" >> beam.Create([None])
+        | "PlanPermutation"
+        >> beam.Map(
+            plan_permutation,
+            beam.pvalue.AsList(donors | "DonorFacts" >> beam.Map(donor_facts)),
+            content,
+            config.permutation_importance,
+            slices,
+        )
+    )
+    table = beam.pvalue.AsList(
+        donors | "SideInput" >> beam.FlatMap(lambda block, plan: [without_rows(block)] if plan.side_input else [], plan)
+    )
+    near = donors | "PermuteBySideInput" >> beam.ParDo(
+        PermuteBySideInput(spec, handle), plan, scale, table, profiles, picked
+    )
+    far = (
+        {
+            "receiver": donors
+            | "Receivers" >> beam.FlatMap(lambda block, plan: [] if plan.side_input else [(block.index, block)], plan),
+            "given": donors
+            | "Send" >> beam.FlatMap(lambda b, p, s: [] if p.side_input else send(b, p, s.items), plan, scale),
+        }
+        | "Meet" >> beam.CoGroupByKey()
+        | "PermuteByBlock" >> beam.ParDo(PermuteByBlock(spec, handle), plan, scale, profiles, picked)
+    )
+    return plan, (
+        (near, far)
+        | "Permuted" >> beam.Flatten()
+        | "PermutedParts" >> beam.FlatMap(permuted_parts, plan, slices, config.max_examples)
+        | "GroupPermutedShards" >> beam.GroupByKey()
+        | "SumPermuted" >> beam.Map(sum_permuted, scale)
+        | "GroupPermutedSlices" >> beam.GroupByKey()
+        | "FinishPermuted" >> beam.Map(finish_permuted, spec, content)
     )
 
 
@@ -139,44 +192,6 @@ class _Nothing:
     """What is shared once the models are not needed any more."""
 
 
-def read_batches(
-    pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], seed: int, batch_size: int
-) -> beam.PCollection[RowBatch]:
-    """Serialised examples in batches, with their keys; TFX-BSL reads."""
-    parts = []
-    for number, (split, pattern) in enumerate(patterns):
-        source = RawTfRecordTFXIO([pattern], raw_record_column_name=_RAW, telemetry_descriptors=["tfx_explain"])
-        parts.append(
-            pipeline
-            | f"Read[{number}]" >> source.BeamSource(batch_size)
-            | f"Identify[{number}]" >> beam.Map(_identify, split, seed)
-        )
-    if not parts:
-        return pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
-    return parts | "Join" >> beam.Flatten()
-
-
-def _identify(batch: pa.RecordBatch, split: int, seed: int) -> RowBatch:
-    raw = batch.column(batch.schema.names.index(_RAW)).flatten().to_pylist()
-    Metrics.counter(NAMESPACE, "rows_read").inc(len(raw))
-    return identify(raw, split, seed)
-
-
-def canonical_block(block: Block) -> Block:
-    """The same rows in canonical bytes: equal rows may differ in features that are empty, which parsers do not all
-    take for absent, so which of them was read first must not matter.
-    """
-    return dataclasses.replace(block, raw=[canonical(raw) for raw in block.raw])
-
-
-def pick_rows(block: Block, plan: SamplePlan) -> Iterable[tuple[str, str, bytes]]:
-    """(role, id, example) of the block's rows that verify the model or are pinned."""
-    for role in (_MODEL_SAMPLE, _PREDICTION, _BACKGROUND):
-        chosen = np.nonzero(is_in(block.ids, getattr(plan, role)))[0]
-        for i, name in zip(chosen, hexadecimal(block.ids[chosen]), strict=True):
-            yield role, name, block.raw[i]
-
-
 class _UsesModel(beam.DoFn):
     """Loads the model once a process, whatever the number of threads and bundles."""
 
@@ -186,14 +201,16 @@ class _UsesModel(beam.DoFn):
 
     def _acquire(self, profiles: Iterable[FeatureProfile], picked: Sequence[tuple[str, str, bytes]]) -> ModelExplainer:
         if self._explainer is None:
-            sample = [raw for role, _, raw in sorted(picked) if role == _MODEL_SAMPLE]
+            sample = [raw for role, _, raw in sorted(picked) if role == MODEL_SAMPLE]
             ordered = sorted(profiles, key=lambda p: p.name)
             self._explainer = self._handle.acquire(lambda: ModelExplainer(self._spec, ordered, sample))
         return self._explainer
 
 
 class Explain(_UsesModel):
-    """Block -> ExplainedBlock."""
+    """Block -> ExplainedBlock, and the same rows as donors and receivers of permutations."""
+
+    DONORS = "donors"
 
     def __init__(self, spec: JobSpec, handle: shared.Shared):
         super().__init__(spec, handle)
@@ -206,22 +223,97 @@ class Explain(_UsesModel):
         self,
         block: Block,
         plan: SamplePlan,
+        slices: SlicePlan,
         profiles: Sequence[FeatureProfile],
         picked: Sequence[tuple[str, str, bytes]],
-    ) -> Iterable[ExplainedBlock]:
+    ) -> Iterable[ExplainedBlock | beam.pvalue.TaggedOutput]:
         """Explains one block."""
         explainer = self._acquire(profiles, picked)
         if explainer.facts.error is not None:
             yield _nothing_explained(block, explainer.facts)
             return
-        out = explainer.explain(block)
+        out = explainer.explain(block, slices)
         self._explained.inc(len(out.ids))
         self._failed.inc(len(out.rows.failed_bucket))
         self._unconverged.inc(int((~out.rows.converged).sum()))
         self._forwards.inc(int(out.forward_equivalents))
-        done = _Progress.add(len(block.ids), plan)
-        progress.info("explained %d of %d rows", done, plan.rows, extra={"rows_done": done, "rows_total": plan.rows})
+        _Progress.add("explained", len(block.ids), plan.rows, plan.block_starts.tobytes())
         yield out
+        donors = donors_of(explainer, block, out)
+        if donors is not None:
+            yield beam.pvalue.TaggedOutput(self.DONORS, donors)
+
+
+class _Permutes(_UsesModel):
+    """Predicts a block with what donors give it."""
+
+    def permuted(
+        self,
+        explainer: ModelExplainer,
+        block: DonorBlock,
+        plan: PermutationPlan,
+        scale: Scale,
+        give: Callable[[int, int], Given],
+    ) -> tuple[DonorBlock, PermutedRows]:
+        """(the block, its permuted predictions)."""
+        rows = permute(explainer, block, scale.items, plan.repeats, give)
+        _Progress.add("permuted", block.rows, plan.rows, plan.content.encode())
+        return without_payloads(block), rows
+
+
+class PermuteBySideInput(_Permutes):
+    """DonorBlock -> (block, its permuted predictions), with all donors in memory."""
+
+    def __init__(self, spec: JobSpec, handle: shared.Shared):
+        super().__init__(spec, handle)
+        self._table: DonorTable | None = None
+
+    def process(
+        self,
+        block: DonorBlock,
+        plan: PermutationPlan,
+        scale: Scale,
+        donors: Sequence[DonorBlock],
+        profiles: Sequence[FeatureProfile],
+        picked: Sequence[tuple[str, str, bytes]],
+    ) -> Iterable[tuple[DonorBlock, PermutedRows]]:
+        """Permutes one block."""
+        if not plan.side_input or not block.rows:
+            return
+        if self._table is None:
+            self._table = DonorTable(donors)
+        table, ranks = self._table, plan.ranks(block.index)
+
+        def give(item: int, repeat: int) -> Given:
+            name, features = scale.items[item]
+            return table.give(plan.of(ranks, name, repeat), features)
+
+        yield self.permuted(self._acquire(profiles, picked), block, plan, scale, give)
+
+
+class PermuteByBlock(_Permutes):
+    """(block, its rows and what other blocks gave it) -> (block, its permuted predictions)."""
+
+    def process(
+        self,
+        element: tuple[int, dict[str, Iterable[Any]]],
+        plan: PermutationPlan,
+        scale: Scale,
+        profiles: Sequence[FeatureProfile],
+        picked: Sequence[tuple[str, str, bytes]],
+    ) -> Iterable[tuple[DonorBlock, PermutedRows]]:
+        """Permutes one block."""
+        (block,) = element[1]["receiver"]
+        parts: dict[tuple[int, int], list[Given]] = {}
+        for given in element[1]["given"]:
+            for key, part in given.items():
+                parts.setdefault(key, []).append(part)
+
+        def give(item: int, repeat: int) -> Given:
+            return joined(parts[item, repeat], block.rows)
+
+        if block.rows:
+            yield self.permuted(self._acquire(profiles, picked), block, plan, scale, give)
 
 
 class PredictPinned(_UsesModel):
@@ -235,7 +327,7 @@ class PredictPinned(_UsesModel):
         picked: Sequence[tuple[str, str, bytes]],
     ) -> Iterable[list[tuple[str, str, bytes, list[float] | None]]]:
         """Predicts the reference's rows, or on a first run this sample's."""
-        rows = sorted(self._spec.pinned_rows) or sorted(p for p in picked if p[0] != _MODEL_SAMPLE)
+        rows = sorted(self._spec.pinned_rows) or sorted(p for p in picked if p[0] != MODEL_SAMPLE)
         if not plan.rows:
             yield []
             return
@@ -251,17 +343,30 @@ class PredictPinned(_UsesModel):
 
 
 class _Progress:
-    """Rows done in this process, by plan: what a log line can honestly say."""
+    """Rows done in this process, by stage and job, and how fast: what a log line can honestly say."""
 
     _lock = threading.Lock()
-    _done: Counter[bytes] = Counter()
+    _done: Counter[tuple[str, bytes]] = Counter()
+    _since: dict[tuple[str, bytes], float] = {}
 
     @classmethod
-    def add(cls, rows: int, plan: SamplePlan) -> int:
+    def add(cls, stage: str, rows: int, total: int, job: bytes) -> None:
+        """Counts rows, and logs."""
+        key = stage, job
         with cls._lock:
-            job = plan.last_key.tobytes()
-            cls._done[job] = cls._done[job] % plan.rows + rows
-            return cls._done[job]
+            first = not cls._done[key] % max(total, 1)
+            since = time.monotonic() if first else cls._since[key]
+            cls._since[key] = since
+            cls._done[key] = done = cls._done[key] % max(total, 1) + rows
+        extra = {"stage": stage, "rows_done": done, "rows_total": total}
+        if first:  # the first block's time is the model's loading: no rate yet
+            progress.info("%s %d of %d rows", stage, done, total, extra=extra)
+            return
+        rate = (done - rows) / max(time.monotonic() - since, 1e-9)
+        minutes = (total - done) / rate / 60 if rate else float("inf")
+        progress.info(
+            "%s %d of %d rows, %.0f rows/s, %.1f minutes left", stage, done, total, rate, minutes, extra=extra
+        )
 
 
 def _nothing_explained(block: Block, facts: ModelFacts) -> ExplainedBlock:
@@ -277,42 +382,20 @@ def _nothing_explained(block: Block, facts: ModelFacts) -> ExplainedBlock:
         none,
     )
     return ExplainedBlock(
-        block.index, facts, block.ids[:0], block.split[:0], integers, integers, none, integers, rows, {}, 0.0
+        index=block.index,
+        facts=facts,
+        ids=block.ids[:0],
+        split=block.split[:0],
+        count=integers,
+        target=integers,
+        convergence_delta=none,
+        num_steps=integers,
+        rows=rows,
+        member_row=integers,
+        member_place=integers,
+        failed_member_row=integers,
+        failed_member_place=integers,
+        kept={},
+        failures={},
+        forward_equivalents=0.0,
     )
-
-
-def block_totals(block: ExplainedBlock) -> tuple[int, float, float]:
-    """(block, weight, weighted sum of |attribution|)."""
-    per_row = np.abs(block.rows.attributions.astype(np.float64)).sum(axis=1)
-    return block.index, float(block.rows.weight.sum()), float((block.rows.weight * per_row).sum())
-
-
-def histogram_unit(_: Any, pins: Pins | None, totals: Sequence[tuple[int, float, float]]) -> float:
-    """Total mean |attribution|: the reference's where there is one, else this sample's; 1 where that is 0."""
-    if pins is not None and pins.histogram_unit > 0:
-        return pins.histogram_unit
-    weight = total = 0.0
-    for _, w, t in sorted(totals):
-        weight, total = weight + w, total + t
-    return total / weight if weight and total > 0 else 1.0
-
-
-def accumulate_block(
-    block: ExplainedBlock, profiles: Sequence[FeatureProfile], pins: Pins | None, unit: float
-) -> Iterable[tuple[int, tuple[int, BucketStatistics]]]:
-    """(bucket, (block, the bucket's sums)): a block spans few buckets, since both are ranges of ids."""
-    if block.facts.error is not None:
-        return
-    bins = feature_bins(block.facts.features, profiles, pins)
-    sums = accumulate(block.facts.features, tuple(b.size for b in bins.values()), block.rows, unit)
-    for bucket in np.unique(np.concatenate([block.rows.bucket, block.rows.failed_bucket])):
-        yield int(bucket), (block.index, sums.bucket(int(bucket)))
-
-
-def merge_bucket(bucket: int, parts: Iterable[tuple[int, BucketStatistics]]) -> tuple[int, BucketStatistics]:
-    """Adds a bucket's blocks in order, so that the bits are the same whoever did which block."""
-    ordered = [part for _, part in sorted(parts, key=lambda p: p[0])]
-    total = ordered[0]
-    for part in ordered[1:]:
-        total = total + part
-    return bucket, total

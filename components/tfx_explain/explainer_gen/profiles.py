@@ -25,12 +25,14 @@ class FeatureProfile:
       kind: `i`, `f` or `b`: int64, float or bytes.
       central: its median or mode.
       bins: its value bins.
+      max_values: most values that a row has.
     """
 
     name: str
     kind: str
     central: tuple[float | int | bytes, ...]
     bins: FeatureBins
+    max_values: int = 1
 
 
 def feature_values(block: Block) -> Iterable[tuple[str, _Values]]:
@@ -56,7 +58,8 @@ def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[s
     central = central_value(flat, lengths, counts, categorical)
     first, _ = Column(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), flat).first()
     bins = category_bins(first, counts) if categorical else quantile_bins(first, counts)
-    return FeatureProfile(name, kind, tuple(v if isinstance(v, bytes) else v.item() for v in central), bins)
+    plain = tuple(v if isinstance(v, bytes) else v.item() for v in central)
+    return FeatureProfile(name, kind, plain, bins, int(lengths.max(initial=0)))
 
 
 def feature_bins(

@@ -5,22 +5,34 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
-from tfx_explain.artifacts.statistics import to_parquet, write_statistics
-from tfx_explain.engine.aggregates.buckets import BucketStatistics
+from tfx_explain.artifacts.statistics import to_parquet
+from tfx_explain.config import ExplainConfig
+from tfx_explain.explainer_gen.aggregate import Scale
+from tfx_explain.explainer_gen.beside import joined_metrics, metric_entries, ranked, slice_results
+from tfx_explain.explainer_gen.eval_result import write_eval_result
 from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelFacts
-from tfx_explain.explainer_gen.profiles import FeatureProfile
-from tfx_explain.explainer_gen.rows import attribution_columns, row_files
+from tfx_explain.explainer_gen.outcome import SliceOutcome
+from tfx_explain.explainer_gen.paired import PairedOutcome, paired_entries
+from tfx_explain.explainer_gen.permute import PermutationPlan
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
+from tfx_explain.explainer_gen.rows import attribution_columns, kept_columns, row_files
 from tfx_explain.explainer_gen.sampling import SamplePlan
+from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.explainer_gen.summary import feature_entries, importance_entry, interval, number, shown, slice_entry
+from tfx_explain.explainer_gen.tables import Importances, slice_tables
+from tfx_explain.names import slice_name
 
 JOB_FILE = "job.json"
 METHOD = "integrated_gradients"
+TFMA_FOLDER = "tfma"
+PAIRED_FILE = "paired.json"
 
 
 def block_facts(block: ExplainedBlock) -> tuple[int, ModelFacts, dict[str, int], float]:
@@ -29,13 +41,20 @@ def block_facts(block: ExplainedBlock) -> tuple[int, ModelFacts, dict[str, int],
 
 
 def write_rows(
-    block: ExplainedBlock, splits: Sequence[str], plan: SamplePlan, staging: str, wanted: bool
+    block: ExplainedBlock,
+    config: ExplainConfig,
+    plan: SamplePlan,
+    slices: SlicePlan,
+    profiles: Sequence[FeatureProfile],
+    staging: str,
 ) -> Iterable[tuple[str, int]]:
     """Writes a block's row files; (path, rows) of each."""
-    if wanted:
-        for path, (data, rows) in row_files(block, splits, plan.blocks).items():
-            write_file(FileSystems.join(staging, path), data)
-            yield path, rows
+    if not config.write_rows or block.facts.error is not None:
+        return
+    files = row_files(block, config.splits, plan.blocks, slices.names, config.keep_features, profiles)
+    for path, (data, rows) in files.items():
+        write_file(FileSystems.join(staging, path), data)
+        yield path, rows
 
 
 def write_result(
@@ -43,15 +62,19 @@ def write_result(
     spec: JobSpec,
     staging: str,
     plan: SamplePlan,
+    slices: SlicePlan,
     content: tuple[int, int],
     profiles: Sequence[FeatureProfile],
-    unit: float,
-    buckets: Sequence[tuple[int, BucketStatistics]],
+    scale: Scale,
+    permutation: PermutationPlan,
+    outcomes: Sequence[SliceOutcome],
+    importances: Sequence[tuple[int, Importances]],
     written: Sequence[tuple[str, int]],
     facts: Sequence[tuple[int, ModelFacts, dict[str, int], float]],
     pinned: Sequence[tuple[str, str, bytes, list[float] | None]],
+    pairs: Sequence[PairedOutcome] | None,
 ) -> None:
-    """Writes the statistics, the pins and job.json: all that the caller of the job needs to know."""
+    """Writes the tables, the pins and job.json: all that the caller of the job needs to know."""
     ordered = sorted(facts, key=lambda f: f[0])
     model = ordered[0][1] if ordered else ModelFacts()
     label_errors = [f[1].label_error for f in ordered if f[1].label_error]
@@ -59,15 +82,39 @@ def write_result(
     for _, _, reasons, _ in ordered:
         failures.update(reasons)
     files = dict(written)
-    if buckets:
-        for name, data in write_statistics(BucketStatistics.join(dict(buckets)), model.target).items():
+    by_place = sorted(outcomes, key=lambda o: o.place)
+    overall = by_place[0] if by_place else None
+    important = dict(importances)
+    rows_read = [content[0], *slices.rows.values(), *(rows for _, rows in slices.small.values())]
+    if overall is not None:
+        bins = feature_bins(scale.features, profiles, spec.pins)
+        tables = slice_tables(by_place, important, slices.names, slices.keys, rows_read, bins, model.target)
+        pins = pins_of(spec, model, profiles, scale.unit)
+        tables |= {PINS_FILE: pins.to_json().encode(), PINNED_ROWS_FILE: pinned_table(pinned)}
+        write_eval_result(
+            TFMA_FOLDER,
+            spec.evaluation.config if spec.evaluation else None,
+            spec.model_path,
+            slice_results(by_place, important, slices.keys),
+            tables.__setitem__,
+        )
+        if pairs is not None:
+            paired = paired_entries(pairs, slices.names, slices.keys)
+            tables[PAIRED_FILE] = json.dumps(paired, sort_keys=True, indent=1, allow_nan=False).encode()
+        for name, data in tables.items():
             write_file(FileSystems.join(staging, name), data)
-            files[name] = 0
-        pins = pins_of(spec, model, profiles, unit)
-        write_file(FileSystems.join(staging, PINS_FILE), pins.to_json().encode())
-        write_file(FileSystems.join(staging, PINNED_ROWS_FILE), pinned_table(pinned))
-        files[PINS_FILE] = 0
-        files[PINNED_ROWS_FILE] = len(pinned)
+            files[name] = len(pinned) if name == PINNED_ROWS_FILE else 0
+
+    theirs, join = joined_metrics([k for k in slices.keys if k is not None], spec.evaluation)
+
+    def entry(outcome: SliceOutcome) -> dict[str, Any]:
+        place = outcome.place
+        key = slices.keys[place]
+        out = slice_entry(outcome, slices.names[place], key, rows_read[place], important.get(place, {}))
+        if key in theirs:
+            out["evaluator_metrics"] = metric_entries(theirs[key])
+        return out
+
     result = {
         "error": model.error,
         "rows_read": content[0],
@@ -76,6 +123,7 @@ def write_result(
         "blocks": plan.blocks,
         "features": list(model.features),
         "columns": attribution_columns(model.features),
+        "kept_columns": kept_columns(spec.config.keep_features),
         "unused_features": list(model.unused_features),
         "uncovered_features": list(model.uncovered_features),
         "cut_policies": dict(model.cut_policies),
@@ -94,10 +142,74 @@ def write_result(
         },
         "environment": sorted({f[1].environment for f in ordered}),
         "failures": dict(sorted(failures.items())),
+        "failed_weight_fraction": number(overall.failed_weight_fraction) if overall else 0.0,
+        "unconverged_weight_fraction": interval(overall.unconverged) if overall else None,
         "forward_equivalents": sum(f[3] for f in ordered),
+        "donors_from": "side_input" if permutation.side_input else "blocks",
+        "permutation_forwards": _forwards(permutation, len(scale.items)),
+        "overall": entry(overall) if overall else None,
+        "feature_entries": feature_entries(overall, model.cut_policies) if overall else [],
+        "groups": {name: list(members) for name, members in scale.groups},
+        "slices": [entry(o) for o in shown(by_place)],
+        "slicing": {
+            "slices": len(slices.rows),
+            "rows_per_slice": slices.rows_per_slice,
+            "small_slices": {
+                slices.remainder(columns): {"slices": number_of, "rows": rows}
+                for columns, (number_of, rows) in slices.small.items()
+            },
+            "required": [slice_name(key) for key in slices.required],
+            "missing": list(slices.missing),
+            **join,
+        },
+        **ranked(by_place, slices.keys, scale.task),
+        "permutation_importance": _permutation(spec, model, label_errors, permutation, important),
+        "paired": None if pairs is None else _overall_pair(paired_entries(pairs, slices.names, slices.keys)),
         "files": files,
     }
     write_file(FileSystems.join(staging, JOB_FILE), json.dumps(result, sort_keys=True, indent=1).encode())
+
+
+def _overall_pair(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """What the summary shows of both models on the same rows: the overall slice."""
+    return {"absent": entries["absent"], "overall": entries["slices"][0] if entries["slices"] else None}
+
+
+def _forwards(plan: PermutationPlan, items: int) -> int:
+    """Forward passes of one row that permutations took."""
+    return plan.rows * items * plan.repeats
+
+
+def _permutation(
+    spec: JobSpec,
+    model: ModelFacts,
+    label_errors: Sequence[str],
+    plan: PermutationPlan,
+    importances: Mapping[int, Importances],
+) -> dict[str, Any]:
+    """How permutation importance was measured, and the overall slice's; or why it was not."""
+    config = spec.config.permutation_importance
+    absent = None
+    if not config.repeats:
+        absent = "the configuration asks for 0 repeats"
+    elif label_errors:
+        absent = label_errors[0]
+    elif 0 not in importances:
+        absent = "no explained row has a label that fits the model's output"
+    return {
+        "absent": absent,
+        "scheme": config.scheme,
+        "strata": list(config.strata),
+        "repeats": config.repeats,
+        "rows": plan.rows,
+        "rows_alone_in_their_stratum": plan.alone,
+        "reparsed_features": list(model.reparsed),
+        "only_in_groups": list(model.only_grouped),
+        "features": [
+            {"name": item, "metrics": {m: importance_entry(i) for m, i in by_metric.items()}}
+            for item, by_metric in importances.get(0, {}).items()
+        ],
+    }
 
 
 def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile], unit: float) -> Pins:

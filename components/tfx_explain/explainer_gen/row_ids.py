@@ -49,14 +49,34 @@ def row_ids(columns: Columns, raw: Sequence[bytes]) -> np.ndarray:
     return ids
 
 
-def order_keys(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Keys that order the sample: 8 bytes that depend on id and seed, then the id; dtype S24 [rows]."""
-    high = ids.view(">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
+def cluster_ids(columns: Columns, raw: Sequence[bytes], ids: np.ndarray, cluster_key: str | None) -> np.ndarray:
+    """Id of the cluster that each row belongs to: of its values of `cluster_key`; a row without one is its own cluster.
+
+    Rows of one cluster are sampled together and share a hash bucket.
+    """
+    if cluster_key is None:
+        return ids
+    own = {key: column for key, column in columns.columns.items() if key[0] == cluster_key}
+    known = np.zeros(columns.rows, bool)
+    for column in own.values():
+        known |= column.lengths > 0
+    clusters = row_ids(Columns(own, np.ones(columns.rows, bool)), raw)
+    return np.where(known, clusters, ids)
+
+
+def order_keys(ids: np.ndarray, seed: int, clusters: np.ndarray | None = None) -> np.ndarray:
+    """Keys that order the sample: 8 bytes that depend on the cluster (or id) and seed, then the id; S24 [rows]."""
+    high = (ids if clusters is None else clusters).view(">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
     salt = np.frombuffer(_blake(b"order" + str(seed).encode(), 8), "<u8")[0]
     out = np.empty((len(ids), 3), ">u8")
     out[:, 0] = _mix(high ^ salt)
     out[:, 1:] = ids.view(">u8").reshape(-1, 2)
     return np.ascontiguousarray(out).view(KEY_DTYPE).reshape(-1)
+
+
+def ranks_of(keys: np.ndarray) -> np.ndarray:
+    """First 64 bits of order keys, evenly distributed: uint64 [rows]."""
+    return np.ascontiguousarray(keys.view("u1").reshape(-1, 24)[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
 
 
 def ids_of(keys: np.ndarray) -> np.ndarray:

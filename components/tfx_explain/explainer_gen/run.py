@@ -5,28 +5,34 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
 
-from tfx_explain.artifacts.fingerprint import model_fingerprint, text_fingerprint
+from tfx_explain.artifacts.fingerprint import model_fingerprint
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.pins import PINS_FILE, Pins, Values
 from tfx_explain.artifacts.properties import FORMAT_VERSION
-from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
+from tfx_explain.artifacts.text_fingerprint import text_fingerprint
 from tfx_explain.attribution_reference.store import SUMMARY_FILE, Reference
 from tfx_explain.config import ExplainConfig
-from tfx_explain.engine.aggregates.intervals import seed_from
+from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder
+from tfx_explain.explainer_gen.aggregate import examples_fingerprint
+from tfx_explain.explainer_gen.cost import COST_FILE, Forecast, forecast, report, run_pilot, within_limits
+from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.explain import JobSpec
 from tfx_explain.explainer_gen.job import explain_examples, release_models
+from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
 from tfx_explain.explainer_gen.results import JOB_FILE, METHOD
+from tfx_explain.explainer_gen.settings import SettingsError, resolve
 from tfx_explain.explainer_gen.summary import summarise
 from tfx_explain.report.attributions import render_attributions
 
 KIND = "ModelAttributions"
 REPORT_FILE = "report.html"
-SLICES_FILE = "slice_statistics.parquet"
+CONFIG_FILE = "explain_config.json"
 NOT_EXPLAINED = "not_explained"
 
 PipelineFactory = Callable[[], beam.Pipeline]
@@ -72,37 +78,52 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         fingerprint = model_fingerprint(request.serving_path)
     except ArtifactError as error:
         return not_explained(request, str(error))
-    stage = Stage(request.output)
+    try:
+        settings = resolve(config, request.evaluation)
+    except (SettingsError, EvaluatorResultError) as error:
+        return not_explained(request, str(error), fingerprint)
     spec = JobSpec(
         model_path=request.serving_path,
         config=config,
+        slicing=settings.slicing,
+        label=settings.label,
+        example_weight=settings.example_weight,
+        evaluation=settings.evaluation,
+        fingerprint=fingerprint,
         pins=reference.pins if reference else None,
         pinned_rows=reference.rows() if reference else (),
         statistics_baseline=request.statistics_baseline,
         categorical_ints=request.categorical_ints,
     )
+    expected, lowered = None, None
+    pilot = run_pilot(spec, request.patterns) if config.cost.forecast else None
+    if pilot is not None:
+        strata = bool(spec.slicing.columns or spec.slicing.sql)
+        config, lowered = within_limits(pilot, config, strata)
+        spec = dataclasses.replace(spec, config=config)
+        expected = forecast(pilot, config, strata)
+        _log_forecast(expected, lowered)
+    partner, no_partner = _partner(spec, reference, fingerprint)
+    stage = Stage(request.output)
+    started = time.monotonic()
     with make_pipeline() as pipeline:
-        explain_examples(pipeline, request.patterns, spec, stage.folder, request.read_batch_size)
+        explain_examples(pipeline, request.patterns, spec, stage.folder, request.read_batch_size, partner)
     release_models()
+    seconds = time.monotonic() - started
     job = json.loads(stage.read(JOB_FILE))
     stage.remove(JOB_FILE)
     if job["error"] is not None:
         return not_explained(request, job["error"], fingerprint)
-    statistics = pins = None
-    if BUCKETS_FILE in job["files"]:
-        statistics = read_statistics(stage.read(BUCKETS_FILE), stage.read(PREDICTIONS_FILE))
-        pins = Pins.from_json(stage.read(PINS_FILE).decode())
+    pins = Pins.from_json(stage.read(PINS_FILE).decode()) if PINS_FILE in job["files"] else None
     fingerprints = {
         "model": fingerprint,
-        "examples": text_fingerprint(f"{job['rows_read']}:{job['content']}:{','.join(config.splits)}"),
-        "config": text_fingerprint(config.to_json()),
+        "examples": examples_fingerprint((job["rows_read"], int(job["content"], 16)), config.splits),
+        "config": text_fingerprint(f"{config.to_json()}\n{settings.measured_by}"),
         "environment": text_fingerprint("\n".join(job["environment"])),
         "comparability": pins.digest() if pins else "",
     }
-    summary, slices = summarise(
+    summary = summarise(
         job,
-        statistics,
-        seed_from(fingerprints["model"], fingerprints["examples"]),
         {"uri": request.model_uri, "fingerprint": fingerprint, "signature": config.signature},
         fingerprints,
         {
@@ -111,11 +132,33 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         },
         config.splits,
         request.evaluation,
+    ) | {"lowered": lowered}
+    if no_partner is not None:
+        summary["paired"] = {"absent": no_partner, "overall": None}
+    stage.write(CONFIG_FILE, config.to_json())
+    forwards = job["forward_equivalents"] + job["permutation_forwards"]
+    cost = report(expected, lowered, forwards, seconds) | {"donors_from": job["donors_from"]}
+    stage.write(COST_FILE, json.dumps(cost, sort_keys=True, indent=1))
+    _finish(
+        stage, summary, _passed(reference), job["files"], {n: job[n] for n in ("columns", "kept_columns", "target")}
     )
-    stage.write(SLICES_FILE, slices)
-    _finish(stage, summary, _passed(reference), job["files"], {"columns": job["columns"], "target": job["target"]})
     _log(summary)
     return summary
+
+
+def _partner(spec: JobSpec, reference: Reference | None, fingerprint: str) -> tuple[Partner | None, str | None]:
+    """(the newest other model that passed, to be explained on the same rows; why there is none, where it was asked)."""
+    if not spec.config.paired:
+        return None, None
+    passed = reference.newest_other(fingerprint) if reference is not None else None
+    if passed is None or passed.fingerprint == fingerprint:
+        return None, "no other model has passed yet"
+    try:
+        folder = serving_folder(passed)
+    except PassedModelError as error:
+        return None, f"the last model that passed cannot be explained: {error}"
+    stored = StoredShares(passed.slices, passed.summary["fingerprints"]["examples"])
+    return Partner(reference_spec(spec, folder, passed.fingerprint), stored), None
 
 
 def not_explained(request: Request, reason: str, fingerprint: str = "") -> dict[str, Any]:
@@ -156,6 +199,19 @@ def _finish(
 
 def _passed(reference: Reference | None) -> list[dict[str, Any]]:
     return [m.summary for m in reference.models] if reference else []
+
+
+def _log_forecast(expected: Forecast, lowered: str | None) -> None:
+    logger = logging.getLogger(__name__)
+    logger.info(
+        "forecast: at most %d rows, %.3g forward equivalents, %.1f minutes, %.0f MB",
+        expected.rows,
+        expected.forward_equivalents,
+        expected.minutes,
+        expected.memory_mb,
+    )
+    if lowered is not None:
+        logger.warning("%s", lowered)
 
 
 def _log(summary: Mapping[str, Any]) -> None:

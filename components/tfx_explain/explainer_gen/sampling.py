@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 import numpy as np
 
 from tfx_explain.explainer_gen.columns import decode
-from tfx_explain.explainer_gen.row_ids import KEY_DTYPE, ids_of, order_keys, row_ids
+from tfx_explain.explainer_gen.row_ids import ID_DTYPE, KEY_DTYPE, cluster_ids, ids_of, order_keys, row_ids
+
+if TYPE_CHECKING:
+    from tfx_explain.explainer_gen.slicing import Memberships, SliceAssigner
 
 MODEL_SAMPLE_ROWS = 64
 """Rows on which a model is split, and verifies itself."""
@@ -20,11 +24,21 @@ BACKGROUND_ROWS = 48
 
 @dataclasses.dataclass(frozen=True)
 class RowBatch:
-    """Some rows: order keys S24 [n], serialised examples [n], index of each row's split int16 [n]."""
+    """Some rows.
+
+    Attributes:
+      keys: order keys S24 [n].
+      raw: serialised examples [n].
+      split: index of each row's split, int16 [n].
+      members: the slices that the rows belong to, beside the overall one; None without slices.
+      probability: of each row's inclusion in the sample, float64 [n]; None before the sample is known.
+    """
 
     keys: np.ndarray
     raw: list[bytes]
     split: np.ndarray
+    members: Memberships | None = None
+    probability: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,34 +47,32 @@ class Block:
 
     Attributes:
       index: number of the block.
-      keys: S24 [n].
       ids: S16 [n], rising.
       raw: serialised examples [n], one of those that are equal.
       split: int16 [n], the first split in which the row stands.
       count: int64 [n], how many equal rows were read.
+      probability: float64 [n], of each row's inclusion in the sample.
     """
 
     index: int
-    keys: np.ndarray
     ids: np.ndarray
     raw: list[bytes]
     split: np.ndarray
     count: np.ndarray
+    probability: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplePlan:
-    """Which rows are taken and where they go; small, so it travels as a side input.
+    """Where the rows of the sample go; small, so it travels as a side input.
 
     Attributes:
-      rows: distinct rows in the sample, at most max_examples.
-      last_key: the largest key taken (S24 scalar array [0 or 1]).
+      rows: distinct rows in the sample.
       block_starts: first id of each block, rising: S16 [blocks].
       model_sample, prediction, background: ids of rows with a role, S16, rising.
     """
 
     rows: int
-    last_key: np.ndarray
     block_starts: np.ndarray
     model_sample: np.ndarray
     prediction: np.ndarray
@@ -72,16 +84,23 @@ class SamplePlan:
         return len(self.block_starts)
 
     @classmethod
-    def of(cls, keys: np.ndarray, block_rows: int) -> SamplePlan:
-        """The plan for sorted distinct keys S24 [n]; every block but the last has `block_rows` rows."""
-        ids = np.sort(ids_of(keys))
+    def of(cls, ids: np.ndarray, keys: np.ndarray, max_examples: int, block_rows: int) -> SamplePlan:
+        """The plan; every block but the last has `block_rows` rows.
+
+        Args:
+          ids: of the sample, S16, rising.
+          keys: the smallest keys of all rows, S24, rising; rows with a role are those of them that are in the sample.
+          max_examples: rows of the overall sample.
+          block_rows: rows of a block.
+        """
+        overall = ids_of(keys[:max_examples])
+        overall = overall[is_in(overall, ids)]
         return cls(
-            rows=len(keys),
-            last_key=keys[-1:],
+            rows=len(ids),
             block_starts=ids[::block_rows],
-            model_sample=np.sort(ids_of(keys[:MODEL_SAMPLE_ROWS])),
-            prediction=np.sort(ids_of(keys[:PREDICTION_ROWS])),
-            background=np.sort(ids_of(keys[-BACKGROUND_ROWS:])),
+            model_sample=np.sort(overall[:MODEL_SAMPLE_ROWS]),
+            prediction=np.sort(overall[:PREDICTION_ROWS]),
+            background=np.sort(overall[-BACKGROUND_ROWS:]),
         )
 
     def block_of(self, ids: np.ndarray) -> np.ndarray:
@@ -144,42 +163,70 @@ class ContentSum(beam.CombineFn):
         return accumulator
 
 
-def identify(raw: list[bytes], split: int, seed: int) -> RowBatch:
-    """Gives a batch of serialised examples their keys."""
-    ids = row_ids(decode(raw), raw)
-    return RowBatch(order_keys(ids, seed), raw, np.full(len(raw), split, np.int16))
+class UnionOfIds(beam.CombineFn):
+    """The distinct ids of all arrays: a set operation, so the result does not depend on order or grouping."""
+
+    def create_accumulator(self) -> np.ndarray:
+        """No id."""
+        return np.zeros(0, ID_DTYPE)
+
+    def add_input(self, accumulator: np.ndarray, element: np.ndarray) -> np.ndarray:
+        """Adds a batch's ids."""
+        return np.union1d(accumulator, element)
+
+    def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
+        """Joins partial results."""
+        return np.unique(np.concatenate([self.create_accumulator(), *accumulators]))
+
+    def extract_output(self, accumulator: np.ndarray) -> np.ndarray:
+        """Sorted ids."""
+        return accumulator
 
 
-def select(batch: RowBatch, plan: SamplePlan) -> Iterable[tuple[int, RowBatch]]:
-    """The rows of a batch that are in the sample, by block."""
-    if not plan.rows:
+def identify(
+    raw: list[bytes], split: int, seed: int, cluster_key: str | None = None, assigner: SliceAssigner | None = None
+) -> RowBatch:
+    """Gives a batch of serialised examples their keys and slices."""
+    columns = decode(raw)
+    ids = row_ids(columns, raw)
+    keys = order_keys(ids, seed, cluster_ids(columns, raw, ids, cluster_key))
+    members = None if assigner is None else assigner.assign(raw, columns)
+    return RowBatch(keys, raw, np.full(len(raw), split, np.int16), members)
+
+
+def by_block(batch: RowBatch, plan: SamplePlan) -> Iterable[tuple[int, RowBatch]]:
+    """The rows of a batch, all of the sample, by block."""
+    if not len(batch.keys):
         return
-    taken = np.nonzero(batch.keys <= plan.last_key[0])[0]
-    if not len(taken):
-        return
-    block = plan.block_of(ids_of(batch.keys[taken]))
+    block = plan.block_of(ids_of(batch.keys))
     for index in np.unique(block):
-        rows = taken[block == index]
-        yield int(index), RowBatch(batch.keys[rows], [batch.raw[i] for i in rows], batch.split[rows])
+        yield int(index), take_rows(batch, np.nonzero(block == index)[0])
+
+
+def take_rows(batch: RowBatch, rows: np.ndarray, probability: np.ndarray | None = None) -> RowBatch:
+    """Some rows of a batch, without their slices."""
+    if probability is None and batch.probability is not None:
+        probability = batch.probability[rows]
+    return RowBatch(batch.keys[rows], [batch.raw[i] for i in rows], batch.split[rows], None, probability)
 
 
 def make_block(index: int, batches: Iterable[RowBatch]) -> Block:
     """Joins a block's rows: equal rows become one with a count."""
     parts = list(batches)
-    keys = np.concatenate([p.keys for p in parts])
     raw = [r for p in parts for r in p.raw]
     split = np.concatenate([p.split for p in parts])
-    ids = ids_of(keys)
+    probability = np.concatenate([np.ones(len(p.raw)) if p.probability is None else p.probability for p in parts])
+    ids = ids_of(np.concatenate([p.keys for p in parts]))
     distinct, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     earliest = np.full(len(distinct), np.iinfo(np.int16).max, np.int16)
     np.minimum.at(earliest, inverse, split)
     return Block(
         index=index,
-        keys=keys[first],
         ids=distinct,
         raw=[raw[i] for i in first],
         split=earliest,
         count=np.bincount(inverse, minlength=len(distinct)).astype(np.int64),
+        probability=probability[first],
     )
 
 

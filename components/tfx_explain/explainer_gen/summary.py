@@ -1,84 +1,113 @@
-"""summary.json and slice_statistics.parquet: statistics with their intervals."""
+"""summary.json: what a person, the report and the gate read first, in six digits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_explain.artifacts.properties import FORMAT_VERSION
-from tfx_explain.artifacts.statistics import to_parquet
-from tfx_explain.engine.aggregates.buckets import BucketStatistics
-from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws, drawn, measure
-from tfx_explain.engine.aggregates.metrics import prediction_metrics, unconverged_fraction
-from tfx_explain.names import OVERALL
+from tfx_explain.engine.aggregates.intervals import Measured
+from tfx_explain.engine.aggregates.permutation import Importance
+from tfx_explain.explainer_gen.outcome import SliceOutcome
+from tfx_explain.names import SliceKey
+
+MAX_SLICES = 50
+"""Slices beside the overall and the required ones that the summary shows; the tables hold all."""
+_TOP_FEATURES = 20
 
 
-def feature_statistics(statistics: BucketStatistics, draws: np.ndarray) -> dict[str, dict[str, Measured]]:
-    """Per feature: `share`, `mean_absolute`, `mean`, `row_share` (the mean share of a row's |attribution|)."""
-    weight = drawn(draws, statistics.scalars["weight"])[:, None]
-    sums = {name: drawn(draws, values) for name, values in statistics.sums.items()}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tables = {
-            "share": sums["sum_absolute"] / sums["sum_absolute"].sum(axis=1, keepdims=True),
-            "mean_absolute": sums["sum_absolute"] / weight,
-            "mean": sums["sum"] / weight,
-            "row_share": sums["sum_row_share"] / weight,
-        }
+def slice_entry(
+    outcome: SliceOutcome,
+    name: str,
+    key: SliceKey | None,
+    rows_read: int,
+    importances: Mapping[str, Mapping[str, Importance]],
+) -> dict[str, Any]:
+    """A slice in short: its rows, metrics, and the features that lead in it."""
+    statistics = outcome.statistics
+    share = statistics.names.index("share")
+    order = sorted(
+        range(len(statistics.features)),
+        key=lambda f: (-np.nan_to_num(statistics.value[f, share], nan=-1.0), statistics.features[f]),
+    )
+    features = []
+    for f in order[:_TOP_FEATURES]:
+        entry: dict[str, Any] = {"name": statistics.features[f]}
+        for statistic in ("share", "mean"):
+            entry[statistic] = interval(statistics.measured(statistics.features[f], statistic))
+        features.append(entry)
     return {
-        feature: {name: measure(table[:, j]) for name, table in tables.items()}
-        for j, feature in enumerate(statistics.features)
+        "name": name,
+        "key": None if key is None else [list(pair) for pair in key],
+        "rows": rows_read,
+        "explained_rows": outcome.rows,
+        "weight": number(outcome.weight),
+        "effective_rows": number(outcome.effective_rows),
+        "failed_rows": outcome.failed_rows,
+        "prediction_mean": number(outcome.prediction),
+        "metrics": {n: interval(m) for n, m in outcome.metrics.items()},
+        "features": features,
+        "group_shares": {n: interval(m) for n, m in outcome.group_shares.items()},
+        "permutation_importance": [
+            {"name": item, "metrics": {m: importance_entry(i) for m, i in importances[item].items()}}
+            for item in list(importances)[:_TOP_FEATURES]
+        ],
+    }
+
+
+def feature_entries(outcome: SliceOutcome, cut_policies: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Every feature of the overall slice with all its statistics; the one with the largest share first."""
+    statistics = outcome.statistics
+    out = []
+    for feature in statistics.features:
+        entry: dict[str, Any] = {"name": feature, "cut_policy": cut_policies.get(feature)}
+        for statistic in statistics.names:
+            measured = statistics.measured(feature, statistic)
+            entry |= {
+                statistic: number(measured.value),
+                f"{statistic}_low": number(measured.low),
+                f"{statistic}_high": number(measured.high),
+            }
+        out.append(entry)
+    return sorted(out, key=lambda f: (-(f["share"] or 0.0), f["name"]))
+
+
+def importance_entry(importance: Importance) -> dict[str, Any]:
+    """A permutation importance as JSON."""
+    return {
+        "drop": interval(importance.drop),
+        "ratio": interval(importance.ratio),
+        "std": number(importance.std),
     }
 
 
 def summarise(
     job: Mapping[str, Any],
-    statistics: BucketStatistics | None,
-    seed: int,
     model: Mapping[str, Any],
     fingerprints: Mapping[str, str],
     method: Mapping[str, Any],
     splits: Iterable[str],
     evaluation: str | None,
-) -> tuple[dict[str, Any], bytes]:
-    """(summary, bytes of slice_statistics.parquet) of a job that ran.
+) -> dict[str, Any]:
+    """The summary of a job that ran.
 
     Args:
-      job: job.json.
-      statistics: the job's sums, None when no row was explained.
-      seed: of the intervals' draws.
+      job: job.json; its `overall` is None when no row was explained.
       model: `uri`, `fingerprint`, `signature`.
       fingerprints: `model`, `examples`, `config`, `environment`.
       method: `num_steps`, `repair_steps`.
       splits: explained splits.
       evaluation: where Evaluator's result lies, if it was given.
     """
-    draws = bucket_draws(seed)
-    features: list[dict[str, Any]] = []
-    rows: list[tuple[str, str, str, Measured]] = []
-    metrics: dict[str, Measured] = {}
-    unconverged = Measured(float("nan"), float("nan"), float("nan"))
-    if statistics is not None:
-        unconverged = unconverged_fraction(statistics, draws)
-        for name, values in feature_statistics(statistics, draws).items():
-            entry: dict[str, Any] = {"name": name, "cut_policy": job["cut_policies"].get(name)}
-            for statistic, measured in values.items():
-                rows.append((name, job["target"], statistic, measured))
-                entry |= {
-                    statistic: number(measured.value),
-                    f"{statistic}_low": number(measured.low),
-                    f"{statistic}_high": number(measured.high),
-                }
-            features.append(entry)
-        if job["task"] is not None:
-            metrics = prediction_metrics(statistics, draws, job["task"])
-    weight = statistics.total_weight if statistics else 0.0
+    overall: Mapping[str, Any] = job["overall"] or {}
+    metrics = overall.get("metrics", {})
     absent = job["label_error"]
     if absent is None and not metrics:
         absent = "no explained row has a label that fits the model's output"
-    summary = {
+    unknown = {"value": None, "low": None, "high": None}
+    return {
         "format_version": FORMAT_VERSION,
         "status": "explained" if job["error"] is None else "not_explained",
         "reason": job["error"] or "",
@@ -93,13 +122,13 @@ def summarise(
         "examples": {
             "splits": list(splits),
             "rows": job["rows_read"],
-            "explained_rows": int(statistics.scalars["rows"].sum()) if statistics else 0,
-            "weight": weight,
-            "effective_rows": number(statistics.effective_rows) if statistics else 0.0,
-            "failed_rows": int(statistics.scalars["failed_rows"].sum()) if statistics else 0,
-            "failed_weight_fraction": number(statistics.failed_weight_fraction) if statistics else 0.0,
+            "explained_rows": overall.get("explained_rows", 0),
+            "weight": overall.get("weight", 0.0),
+            "effective_rows": overall.get("effective_rows", 0.0),
+            "failed_rows": overall.get("failed_rows", 0),
+            "failed_weight_fraction": job["failed_weight_fraction"],
             "failure_reasons": job["failures"],
-            "unconverged_weight_fraction": interval(unconverged),
+            "unconverged_weight_fraction": job["unconverged_weight_fraction"] or unknown,
         },
         "method": {
             "name": "integrated_gradients",
@@ -110,40 +139,35 @@ def summarise(
         "fingerprints": dict(fingerprints),
         "environment": job["environment"],
         "evaluation": evaluation,
-        "features": sorted(features, key=lambda f: (-(f["share"] or 0.0), f["name"])),
+        "features": job["feature_entries"],
+        "groups": job["groups"],
+        "group_shares": overall.get("group_shares", {}),
         "unused_features": job["unused_features"],
         "uncovered_features": job["uncovered_features"],
         "notes": job["notes"],
-        "prediction": {
-            "mean": number(float(statistics.scalars["sum_prediction"].sum()) / weight)
-            if statistics and weight
-            else None
-        },
-        "metrics": {name: interval(m) for name, m in metrics.items()},
+        "prediction": {"mean": overall.get("prediction_mean")},
+        "metrics": metrics,
         "metrics_absent": absent,
+        "evaluator_metrics": overall.get("evaluator_metrics", {}),
+        "permutation_importance": job["permutation_importance"],
+        "slices": job["slices"],
+        "slicing": job["slicing"],
+        "paired": job["paired"],
+        "weak_slices": job["weak_slices"],
+        "profiting_slices": job["profiting_slices"],
     }
-    count = statistics.scalars["rows"].sum() if statistics else 0.0
-    effective = statistics.effective_rows if statistics else 0.0
-    rows += [("", job["target"], name, m) for name, m in metrics.items()]
-    table = pa.table(
-        {
-            "slice": pa.array([OVERALL] * len(rows), pa.string()),
-            "feature": pa.array([r[0] for r in rows], pa.string()),
-            "target": pa.array([r[1] for r in rows], pa.string()),
-            "statistic": pa.array([r[2] for r in rows], pa.string()),
-            "value": pa.array([r[3].value for r in rows], pa.float64()),
-            "low": pa.array([r[3].low for r in rows], pa.float64()),
-            "high": pa.array([r[3].high for r in rows], pa.float64()),
-            "n": pa.array([int(count)] * len(rows), pa.int64()),
-            "effective_n": pa.array([effective] * len(rows), pa.float64()),
-        }
-    )
-    return summary, to_parquet(table)
+
+
+def shown(outcomes: Sequence[SliceOutcome]) -> list[SliceOutcome]:
+    """The slices of a summary: the required ones, and the MAX_SLICES largest of the others."""
+    others = [o for o in outcomes if o.place and o.sums is None]
+    chosen = {o.place for o in others[:MAX_SLICES]} | {o.place for o in outcomes if o.place and o.sums is not None}
+    return [o for o in outcomes if o.place in chosen]
 
 
 def number(value: float) -> float | None:
     """Six significant digits, so that other machines print the same; None for what is not finite."""
-    return float(f"{value:.6g}") if np.isfinite(value) else None
+    return float(f"{value:.6g}") + 0.0 if np.isfinite(value) else None
 
 
 def interval(measured: Measured) -> dict[str, float | None]:

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfx_explain.config import Approval, ValidationConfig
+from tfx_explain.config import Approval, EvidenceFloor, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.comparisons import Profiles, moved_inputs
-from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws, measure
+from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, group_shares
+from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws
+from tfx_explain.engine.aggregates.statistics import shares_known, total_attribution
 from tfx_explain.names import OVERALL
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_APPROVAL", "INCONCLUSIVE", "NO_REFERENCE"]
@@ -27,6 +29,7 @@ class Result:
       verdict: PASS only if the whole interval lies inside the threshold.
       severity: `block`, `warn` or `off`; whatever is not PASS blocks under `block`.
       sentence: for the person on call: what was found, how much is allowed, where to look.
+      feature: a feature, or the name of a group of features.
     """
 
     check: str
@@ -55,16 +58,35 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
+class SliceOfModel:
+    """What is known of one model in one slice.
+
+    Attributes:
+      statistics: the slice's bucket statistics.
+      groups: sums of groups of features; None where there are none.
+      rows_read: rows that the data hold of it.
+    """
+
+    statistics: BucketStatistics
+    groups: GroupStatistics | None = None
+    rows_read: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelEvidence:
     """What is known of one model.
 
     Attributes:
       name: how sentences call it.
       fingerprint: of the model's files.
-      statistics: its bucket statistics.
+      statistics: its bucket statistics over all rows.
       uncovered_features: used, but without gradient.
       num_steps: nodes of integrated gradients.
       rows_read: rows of the splits.
+      groups: sums of groups of features over all rows.
+      slices: by name, the slices that the policy requires.
+      empty_slices: required slices of which the data hold no row.
+      unexplained_slices: required slices that were not explained.
     """
 
     name: str
@@ -73,11 +95,74 @@ class ModelEvidence:
     uncovered_features: tuple[str, ...] = ()
     num_steps: int = 0
     rows_read: int = 0
+    groups: GroupStatistics | None = None
+    slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
+    empty_slices: tuple[str, ...] = ()
+    unexplained_slices: tuple[str, ...] = ()
 
     @property
     def used_features(self) -> tuple[str, ...]:
         """Features with a path to the output."""
         return (*self.statistics.features, *self.uncovered_features)
+
+    @property
+    def overall(self) -> SliceOfModel:
+        """All rows."""
+        return SliceOfModel(self.statistics, self.groups, self.rows_read)
+
+
+class SliceEvidence:
+    """One slice of a candidate, drawn, beside the same slice of the model that passed.
+
+    Attributes:
+      name: of the slice.
+      statistics: the candidate's sums.
+      profiles, reference_profiles: both models; the latter None where there is nothing to compare with.
+      common: features of both.
+      moved: see `moved_inputs`.
+      groups: groups of two and more features.
+      group_shares: [1 + draws, groups].
+    """
+
+    def __init__(self, name: str, candidate: SliceOfModel, reference: SliceOfModel | None, draws: np.ndarray):
+        self.name, self.statistics = name, candidate.statistics
+        self.profiles = Profiles.of(candidate.statistics, draws)
+        self.reference_profiles: Profiles | None = None
+        self.common: tuple[str, ...] = ()
+        self.moved: Mapping[str, float] = {}
+        if reference is not None:
+            self.reference_profiles = Profiles.of(reference.statistics, np.ones((1, draws.shape[1])))
+            there = set(reference.statistics.features)
+            self.common = tuple(f for f in candidate.statistics.features if f in there)
+            self.moved = moved_inputs(candidate.statistics, reference.statistics)
+        self.groups: tuple[Group, ...] = ()
+        self.group_shares = np.zeros((len(draws), 0))
+        if candidate.groups is not None:
+            several = [i for i, (_, members) in enumerate(candidate.groups.groups) if len(members) > 1]
+            self.groups = tuple(candidate.groups.groups[i] for i in several)
+            self.group_shares = group_shares(candidate.groups, candidate.statistics, draws)[:, several]
+
+    @property
+    def filled(self) -> int:
+        """Buckets that hold rows."""
+        return self.statistics.filled_buckets
+
+    @property
+    def where(self) -> str:
+        """How a sentence about it begins; nothing for the overall slice."""
+        return "" if self.name == OVERALL else f"In slice {self.name}: "
+
+    def moved_sentence(self, feature: str | None) -> str:
+        """Where the inputs moved too, a sentence that says so; else nothing."""
+        moved = sorted((f for f, size in self.moved.items() if size > 1), key=lambda f: -self.moved[f])
+        if not moved:
+            return ""
+        if feature in moved:
+            return (
+                f" The values of {feature!r} moved too (its value bins are filled otherwise): look at the data first."
+            )
+        names = ", ".join(repr(f) for f in moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
+        return f" The inputs moved too ({names}): look at the data as well."
 
 
 class Evidence:
@@ -90,8 +175,12 @@ class Evidence:
         known_features: Mapping[str, float],
         seed: int,
         today: datetime.date,
+        floor: EvidenceFloor,
     ):
         """Draws the statistics.
+
+        A required slice that falls short of the floor is not drawn: the evidence floor refuses it by name. A slice of
+        the reference that falls short counts as one that it lacks.
 
         Args:
           candidate: the model to judge.
@@ -100,18 +189,37 @@ class Evidence:
             those that used it.
           seed: of the draws, from the contents' fingerprints.
           today: for approvals that end.
+          floor: what a required slice must hold to be judged.
         """
         self.candidate, self.reference, self.known_features, self.today = candidate, reference, known_features, today
         self.draws = bucket_draws(seed)
-        self.profiles = Profiles.of(candidate.statistics, self.draws)
-        self.reference_profiles: Profiles | None = None
-        self.common: tuple[str, ...] = ()
-        self.moved: Mapping[str, float] = {}
-        if reference is not None:
-            self.reference_profiles = Profiles.of(reference.statistics, np.ones((1, self.draws.shape[1])))
-            there = set(reference.statistics.features)
-            self.common = tuple(f for f in candidate.statistics.features if f in there)
-            self.moved = moved_inputs(candidate.statistics, reference.statistics)
+        self.overall = SliceEvidence(OVERALL, candidate.overall, reference.overall if reference else None, self.draws)
+        self.shortfalls = {
+            name: short
+            for name, part in candidate.slices.items()
+            if (short := shortfall(part, candidate.overall, floor)) is not None
+        }
+        kept = {name: part for name, part in candidate.slices.items() if name not in self.shortfalls}
+        before = {name: _usable(name, reference, floor) for name in kept}
+        self.slices = (
+            self.overall,
+            *(SliceEvidence(name, part, before[name], self.draws) for name, part in kept.items()),
+        )
+
+    @property
+    def profiles(self) -> Profiles:
+        """The candidate's, over all rows."""
+        return self.overall.profiles
+
+    @property
+    def reference_profiles(self) -> Profiles | None:
+        """Those of the model that passed, over all rows."""
+        return self.overall.reference_profiles
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Features of both models."""
+        return self.overall.common
 
     @property
     def alone(self) -> bool:
@@ -127,19 +235,69 @@ class Evidence:
 
     def moved_sentence(self, feature: str | None) -> str:
         """Where the inputs moved too, a sentence that says so; else nothing."""
-        moved = sorted((f for f, size in self.moved.items() if size > 1), key=lambda f: -self.moved[f])
-        if not moved:
-            return ""
-        if feature in moved:
-            return (
-                f" The values of {feature!r} moved too (its value bins are filled otherwise): look at the data first."
-            )
-        names = ", ".join(repr(f) for f in moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
-        return f" The inputs moved too ({names}): look at the data as well."
+        return self.overall.moved_sentence(feature)
 
     def approval(self, feature: str, config: ValidationConfig) -> Approval | None:
         """The approval of a feature that holds today."""
         return next((a for a in config.approved_features if a.name == feature and a.until >= self.today), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shortfall:
+    """Why a slice cannot be judged: a sentence, what was found, and what is asked for."""
+
+    sentence: str
+    value: float
+    threshold: float
+
+
+def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> Shortfall | None:
+    """What a slice lacks for its shares to be judged, or None.
+
+    Args:
+      part: the slice.
+      whole: all rows of the same model.
+      floor: the policy's.
+    """
+    statistics = part.statistics
+    effective, explained = statistics.effective_rows, int(statistics.scalars["rows"].sum())
+    failed = statistics.failed_weight_fraction
+    if not failed <= floor.max_failed_weight_per_slice:
+        sentence = (
+            f"{100 * failed:.2f} % of its rows could not be explained, {100 * floor.max_failed_weight_per_slice:.2f} % "
+            "are allowed in a required slice: the report lists why."
+        )
+        return Shortfall(sentence, failed, floor.max_failed_weight_per_slice)
+    if not effective >= floor.min_rows_per_slice:
+        rest = part.rows_read - explained
+        way_out = (
+            f"raise slices.min_rows_per_slice of ExplainConfig ({rest} more rows of it were read)"
+            if rest > 0
+            else "the data hold no more of it, so give more data, or lower evidence.min_rows_per_slice"
+        )
+        sentence = (
+            f"Only {effective:.0f} effective rows were explained ({explained} distinct ones of {part.rows_read} read), "
+            f"the policy asks for {floor.min_rows_per_slice:.0f}: {way_out}."
+        )
+        return Shortfall(sentence, effective, floor.min_rows_per_slice)
+    own, overall = total_attribution(statistics), total_attribution(whole.statistics)
+    if not shares_known(own, floor.min_total_attribution * overall):
+        ratio = own / overall if overall > 0 else 0.0
+        sentence = (
+            f"Its total attribution is {ratio:.2g} times that of all rows; below {floor.min_total_attribution:.2g} "
+            "shares mean nothing, since the model gives these rows what it gives the input baseline. Look why, or "
+            "lower evidence.min_total_attribution."
+        )
+        return Shortfall(sentence, ratio, floor.min_total_attribution)
+    return None
+
+
+def _usable(name: str, reference: ModelEvidence | None, floor: EvidenceFloor) -> SliceOfModel | None:
+    """A slice of the reference, where it holds enough of it to compare with."""
+    if reference is None or name not in reference.slices:
+        return None
+    part = reference.slices[name]
+    return None if shortfall(part, reference.overall, floor) is not None else part
 
 
 def judge(measured: Measured, threshold: float) -> Verdict:
@@ -155,14 +313,6 @@ def judge(measured: Measured, threshold: float) -> Verdict:
     return "FAIL" if low > threshold else "INCONCLUSIVE"
 
 
-def worst(statistic: np.ndarray) -> tuple[int, Measured]:
-    """Of a statistic [1 + draws, features]: (column with the largest value, the maximum with its interval)."""
-    # What could not be measured comes first; six digits, so that machines whose last bits differ name the same one.
-    value = np.array([float(f"{v:.6g}") if np.isfinite(v) else np.inf for v in statistic[0]])
-    top = int(np.argmax(value))
-    return top, measure(statistic.max(axis=1))
-
-
 def result(
     check: str,
     verdict: Verdict,
@@ -171,6 +321,7 @@ def result(
     measured: Measured,
     threshold: float,
     feature: str | None,
+    slice_name: str = OVERALL,
 ) -> Result:
     """A result with its numbers."""
     return Result(
@@ -179,6 +330,7 @@ def result(
         severity=severity,
         sentence=sentence,
         feature=feature,
+        slice=slice_name,
         value=measured.value,
         low=measured.low,
         high=measured.high,
@@ -191,13 +343,14 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if np.isfinite(value) else "an unknown share"
 
 
-def uncertain(verdict: Verdict, measured: Measured, threshold: float) -> str:
+def uncertain(verdict: Verdict, measured: Measured, threshold: float, slice_name: str = OVERALL) -> str:
     """For an interval that straddles the threshold, why that is no pass."""
     if verdict != "INCONCLUSIVE":
         return ""
     if not np.isfinite([measured.low, measured.high]).all():
         return " It could not be measured on these rows."
+    setting = "max_examples" if slice_name == OVERALL else "slices.min_rows_per_slice of ExplainConfig"
     return (
         f" The interval {measured.low:.3g} to {measured.high:.3g} straddles the threshold {threshold:.3g}: "
-        "explain more rows (max_examples) to decide."
+        f"explain more rows ({setting}) to decide."
     )

@@ -6,35 +6,45 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfx_explain.attribution_validator.checks.base import Evidence, Result, judge, result, uncertain, worst
+from tfx_explain.attribution_validator.checks.base import Evidence, Result, SliceEvidence, judge, result, uncertain
+from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
 from tfx_explain.config import Check
 from tfx_explain.engine.aggregates.comparisons import Profiles
 from tfx_explain.engine.aggregates.intervals import Measured
 
 Distance = Callable[[Profiles, Profiles, tuple[str, ...]], np.ndarray]
+Describe = Callable[[SliceEvidence, int, Measured], str]
 
 
 def compare_features(
-    name: str, rule: Check, evidence: Evidence, distance: Distance, describe: Callable[[int, Measured], str]
+    name: str, rule: Check, evidence: Evidence, distance: Distance, describe: Describe
 ) -> list[Result]:
-    """The largest distance over common features, judged by its interval.
+    """The largest distance over common features, of all rows and of each required slice that can be compared.
 
     Args:
       name: of the check.
       rule: threshold and severity.
       evidence: with a reference.
       distance: gives [1 + draws, common features].
-      describe: (index of the worst common feature, the maximum) -> sentence.
+      describe: (slice, index of the worst common feature, the maximum) -> sentence.
     """
-    reference = evidence.reference_profiles
-    if reference is None or not evidence.common:
+    if evidence.reference_profiles is None or not evidence.common:
         sentence = (
             "The candidate shares no attributed feature with the last model that passed: nothing can be compared."
         )
         return [Result(name, "INCONCLUSIVE", rule.severity, sentence, threshold=rule.threshold)]
-    top, measured = worst(distance(evidence.profiles, reference, evidence.common))
-    verdict, feature = judge(measured, rule.threshold), evidence.common[top]
-    sentence = describe(top, measured)
-    if verdict != "PASS":
-        sentence += evidence.moved_sentence(feature) + uncertain(verdict, measured, rule.threshold)
-    return [result(name, verdict, rule.severity, sentence, measured, rule.threshold, feature)]
+    compared, tables = [], []
+    for part in evidence.slices:
+        if part.reference_profiles is not None:
+            compared.append(part)
+            tables.append(distance(part.profiles, part.reference_profiles, part.common))
+    lows = lower_bounds(tables, [part.filled for part in compared])
+    out = []
+    for part, table, low in zip(compared, tables, lows, strict=True):
+        top, measured = largest(table, low, part.filled)
+        verdict, feature = judge(measured, rule.threshold), part.common[top]
+        sentence = part.where + describe(part, top, measured)
+        if verdict != "PASS":
+            sentence += part.moved_sentence(feature) + uncertain(verdict, measured, rule.threshold, part.name)
+        out.append(result(name, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
+    return out

@@ -1,5 +1,7 @@
 """Evidence floor: enough rows, steps and features were measured for a verdict to mean something."""
 
+from collections.abc import Iterator
+
 from tfx_explain.attribution_validator.checks.base import Evidence, Result
 from tfx_explain.config import ValidationConfig
 
@@ -7,7 +9,14 @@ CHECK = "evidence_floor"
 
 
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
-    """One result per shortfall, or one PASS; always required, since the floor is not to be disarmed."""
+    """One result per shortfall, or one PASS, of all rows and of each required slice.
+
+    Always required, since the floor is not to be disarmed.
+    """
+    return [*_overall(evidence, config), *_slices(evidence, config)]
+
+
+def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     floor, model = config.evidence, evidence.candidate
     rows, failed = model.statistics.effective_rows, model.statistics.failed_weight_fraction
     out = []
@@ -56,3 +65,37 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             threshold=floor.min_effective_rows,
         )
     ]
+
+
+def _slices(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
+    model = evidence.candidate
+    for name in model.empty_slices:
+        yield Result(
+            CHECK,
+            "INCONCLUSIVE",
+            "block",
+            f"The data hold no row of the required slice {name}: look for what took them away, or for a misspelt name "
+            "or value under required_slices.",
+            slice=name,
+        )
+    for name in model.unexplained_slices:
+        yield Result(
+            CHECK,
+            "INCONCLUSIVE",
+            "block",
+            f"The attributions do not hold the required slice {name}: name it under required_slices of ExplainConfig "
+            "too, as add_attribution_gate does, and run ExplainerGen again.",
+            slice=name,
+        )
+    for name, part in model.slices.items():
+        short = evidence.shortfalls.get(name)
+        if short is not None:
+            sentence = f"In slice {name}: {short.sentence}"
+            yield Result(
+                CHECK, "INCONCLUSIVE", "block", sentence, slice=name, value=short.value, threshold=short.threshold
+            )
+        else:
+            rows = part.statistics.effective_rows
+            sentence = f"In slice {name}: {rows:.0f} effective rows were explained."
+            threshold = config.evidence.min_rows_per_slice
+            yield Result(CHECK, "PASS", "block", sentence, slice=name, value=rows, threshold=threshold)

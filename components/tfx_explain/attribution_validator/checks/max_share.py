@@ -1,37 +1,114 @@
-"""Share cap: no feature carries the model alone, unless the policy says that it may."""
+"""Share cap: no feature, and no group of features that move together, carries the model alone."""
 
-from tfx_explain.attribution_validator.checks.base import Evidence, Result, judge, percent, result, uncertain, worst
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfx_explain.attribution_validator.checks.base import (
+    Evidence,
+    Result,
+    SliceEvidence,
+    judge,
+    percent,
+    result,
+    uncertain,
+)
+from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
 from tfx_explain.config import ValidationConfig
-from tfx_explain.engine.aggregates.intervals import Measured, measure
+from tfx_explain.engine.aggregates.groups import Group
 
 CHECK = "max_share"
 
 
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
-    """The largest share over features without a cap of their own, and one result per dominant feature."""
+    """The largest share over features, and over groups, of all rows and of each required slice.
+
+    A dominant feature, and a group with a cap of its own (see `_own_cap`), has a result of its own. A group is judged
+    by what its members carry together, so that a leak in two copies does not hide in halves.
+    """
+    features = evidence.candidate.statistics.features
+    tables = [np.concatenate([p.profiles.shares(features), p.group_shares], axis=1) for p in evidence.slices]
+    lows = lower_bounds(tables, [part.filled for part in evidence.slices])
+    return [
+        one
+        for part, table, low in zip(evidence.slices, tables, lows, strict=True)
+        for one in _check_slice(evidence, config, part, table, low)
+    ]
+
+
+def _check_slice(
+    evidence: Evidence, config: ValidationConfig, part: SliceEvidence, table: np.ndarray, low: np.ndarray
+) -> Iterator[Result]:
+    """Judges a slice; columns of `table` and `low` are its features, then its groups."""
     rule, features = config.checks.max_share, evidence.candidate.statistics.features
-    severity = rule.severity if evidence.alone or rule.severity == "off" else rule.with_reference
+    # A slice that the reference lacks is judged as on a first run.
+    first = evidence.alone or part.reference_profiles is None
+    severity = rule.severity if first or rule.severity == "off" else rule.with_reference
     cap = evidence.share_cap(config)
-    shares = evidence.profiles.shares(features)
+
+    def judged(columns: list[int], limit: float, why: str) -> Result:
+        top, measured = largest(table[:, columns], low[columns], part.filled)
+        place, verdict = columns[top], judge(measured, limit)
+        if place < len(features):
+            name = features[place]
+            sentence, hint = f"{name!r} carries {percent(measured.value)} of the total attribution", _FEATURE_HINT
+        else:
+            group = part.groups[place - len(features)]
+            name, hint = group[0], _GROUP_HINT.format(group=group[0])
+            sentence = f"{_called(group)} {percent(measured.value)} of the total attribution"
+        sentence = f"{part.where}{sentence}; {why} {percent(limit)}."
+        if verdict != "PASS":
+            sentence += hint + uncertain(verdict, measured, limit, part.name)
+        return result(CHECK, verdict, severity, sentence, measured, limit, name, part.name)
+
     plain = [i for i, f in enumerate(features) if f not in config.dominant_features]
-    out = []
     if plain:
-        top, measured = worst(shares[:, plain])
-        out.append(_one(features[plain[top]], measured, cap, severity, "the policy caps a feature at"))
+        yield judged(plain, cap, "the policy caps a feature at")
     for i, feature in enumerate(features):
-        own = config.dominant_features.get(feature)
-        if own is not None:
-            reason = f"its own cap ({own.reason}) is"
-            out.append(_one(feature, measure(shares[:, i]), own.max_share, severity, reason))
-    return out
+        if feature in config.dominant_features:
+            own = config.dominant_features[feature]
+            yield judged([i], own.max_share, f"its own cap ({own.reason}) is")
+    caps = [_own_cap(group, cap, config) for group in part.groups]
+    plain = [len(features) + j for j, own_cap in enumerate(caps) if own_cap is None]
+    if plain:
+        yield judged(plain, cap, "the policy caps a group, as a feature, at")
+    for j, own_cap in enumerate(caps):
+        if own_cap is not None:
+            yield judged([len(features) + j], *own_cap)
 
 
-def _one(feature: str, measured: Measured, cap: float, severity: str, why: str) -> Result:
-    verdict = judge(measured, cap)
-    sentence = f"{feature!r} carries {percent(measured.value)} of the total attribution; {why} {percent(cap)}."
-    if verdict != "PASS":
-        sentence += (
-            " One feature that carries a model is often a leak of the label; if it leads by nature, name it under "
-            "dominant_features with a reason." + uncertain(verdict, measured, cap)
-        )
-    return result(CHECK, verdict, severity, sentence, measured, cap, feature)
+_FEATURE_HINT = (
+    " One feature that carries a model is often a leak of the label; if it leads by nature, name it under "
+    "dominant_features with a reason."
+)
+_GROUP_HINT = (
+    " A leak of the label that stands in several columns hides like this; if they lead by nature, name {group!r} or "
+    "every one of its members under dominant_features with a reason."
+)
+
+
+def _called(group: Group) -> str:
+    """The subject of a sentence on a group, with its verb."""
+    name, members = group
+    listed = ", ".join(repr(m) for m in members[:6]) + (f" and {len(members) - 6} more" if len(members) > 6 else "")
+    if name == " + ".join(members):
+        return f"{listed}, whose attributions move together, carry"
+    return f"The group {name!r} ({listed}) carries"
+
+
+def _own_cap(group: Group, cap: float, config: ValidationConfig) -> tuple[float, str] | None:
+    """(cap, why) of a group that may carry more or less than a feature without a cap of its own; else None.
+
+    A group that dominant_features names has that cap. Else its dominant members may together carry the sum of their
+    caps, and so may the group: what each may carry alone they may carry when they move together. A group with other
+    members besides may carry at least what any feature may.
+    """
+    name, members = group
+    dominant = config.dominant_features
+    if name in dominant:
+        return dominant[name].max_share, f"its own cap ({dominant[name].reason}) is"
+    named = [m for m in members if m in dominant]
+    together = min(1.0, sum(dominant[m].max_share for m in named))
+    if not named or (len(named) < len(members) and together <= cap):
+        return None
+    return together, f"the caps of its dominant features ({', '.join(repr(m) for m in named)}) add up to"

@@ -1,0 +1,1 @@
+"""What changed after a refusal: the model, the data, or what is upstream of both."""

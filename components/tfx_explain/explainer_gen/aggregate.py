@@ -1,0 +1,257 @@
+"""From explained blocks to statistics of slices: rows go to their slices, a slice is summed in the rows' order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfx_explain.artifacts.pins import Pins
+from tfx_explain.artifacts.text_fingerprint import text_fingerprint
+from tfx_explain.engine.aggregates.buckets import SCORE_SIZE, Rows, accumulate, score_histogram
+from tfx_explain.engine.aggregates.feature_clusters import MAX_FEATURES, Moments, clusters
+from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, present_groups
+from tfx_explain.engine.aggregates.intervals import seed_from
+from tfx_explain.engine.aggregates.permutation import edges_size, score_edges
+from tfx_explain.engine.aggregates.sketch import QuantileSketch
+from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelFacts
+from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
+from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.names import NUM_BUCKETS
+
+ROWS_OF_A_SHARD = 8192
+_CHUNK = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockTotals:
+    """What must be known of all blocks before they can be summed.
+
+    Attributes:
+      index: of the block.
+      weight, total: weight, and weighted sum of |attribution|.
+      moments: of the attributions; None above MAX_FEATURES features, where clusters are not looked for.
+      scores: histogram of logits of labelled rows; None without them.
+      facts: of the model.
+    """
+
+    index: int
+    weight: float
+    total: float
+    moments: Moments | None
+    scores: np.ndarray | None
+    facts: ModelFacts
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """What all blocks share when they are summed.
+
+    Attributes:
+      unit: total mean |attribution| that histograms are measured in: the reference's, else this sample's.
+      total: total mean |attribution| of this sample.
+      groups: (name, features) whose shares are measured together: configured ones, and clusters.
+      score_edges: of permuted scores; None where scores are no logits of two classes.
+      features: what is attributed.
+      items: (name, raw features) of what is permuted: each feature, and configured groups.
+      task: of the model, None where some block has no labels.
+    """
+
+    unit: float
+    total: float
+    groups: tuple[Group, ...]
+    score_edges: np.ndarray | None
+    features: tuple[str, ...]
+    items: tuple[Group, ...]
+    task: str | None
+
+
+def block_totals(block: ExplainedBlock) -> BlockTotals:
+    """The totals of one block."""
+    rows = block.rows
+    per_row = np.abs(rows.attributions.astype(np.float64)).sum(axis=1)
+    scores = None
+    if rows.binary and rows.score is not None:
+        scores = score_histogram(rows.score, rows.weight)
+    return BlockTotals(
+        block.index,
+        float(rows.weight.sum()),
+        float((rows.weight * per_row).sum()),
+        Moments.of(rows.attributions, rows.weight) if 0 < len(block.facts.features) <= MAX_FEATURES else None,
+        scores,
+        block.facts,
+    )
+
+
+def scale_of(
+    _: object,
+    pins: Pins | None,
+    feature_groups: Mapping[str, tuple[str, ...]],
+    repeats: int,
+    totals: Sequence[BlockTotals],
+) -> Scale:
+    """Joins the totals of all blocks, in order."""
+    ordered = sorted(totals, key=lambda t: t.index)
+    facts = ordered[0].facts if ordered else ModelFacts()
+    weight = total = 0.0
+    moments = scores = None
+    for part in ordered:
+        weight, total = weight + part.weight, total + part.total
+        if part.moments is not None:
+            moments = part.moments if moments is None else moments + part.moments
+        if part.scores is not None:
+            scores = part.scores if scores is None else scores + part.scores
+    mean = total / weight if weight else 0.0
+    groups: list[Group] = list(present_groups(sorted(feature_groups.items()), facts.features))
+    if moments is not None:
+        known = {members for _, members in groups}
+        groups += [(" + ".join(m), m) for m in clusters(moments, facts.features) if m not in known]
+    items: list[Group] = [(name, (name,)) for name in facts.permutable if name not in facts.only_grouped]
+    items += present_groups(sorted(feature_groups.items()), facts.permutable)
+    edges = None
+    if facts.task == "binary":
+        size = edges_size(len(items), max(repeats, 1))
+        edges = score_edges(np.zeros(SCORE_SIZE) if scores is None else scores, size)
+    return Scale(
+        unit=pins.histogram_unit if pins is not None and pins.histogram_unit > 0 else mean or 1.0,
+        total=mean,
+        groups=tuple(groups),
+        score_edges=edges,
+        features=facts.features,
+        items=tuple(items),
+        task=None if any(part.facts.label_error for part in ordered) else facts.task,
+    )
+
+
+def take(rows: Rows, chosen: np.ndarray, failed: np.ndarray) -> Rows:
+    """Some of the explained, and some of the failed rows."""
+    out: dict[str, Any] = {}
+    for field in dataclasses.fields(Rows):
+        value = getattr(rows, field.name)
+        if isinstance(value, np.ndarray):
+            value = value[failed if field.name.startswith("failed_") else chosen]
+        out[field.name] = value
+    return Rows(**out)
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """Rows of several blocks, in order; a label that one block lacks is NaN there."""
+    out: dict[str, Any] = {}
+    for field in dataclasses.fields(Rows):
+        values = [getattr(p, field.name) for p in parts]
+        if field.name == "binary":
+            out[field.name] = any(values)
+        elif all(v is None for v in values):
+            out[field.name] = None
+        else:
+            out[field.name] = np.concatenate(
+                [np.full(len(p.bucket), np.nan) if v is None else v for p, v in zip(parts, values, strict=True)]
+            )
+    return Rows(**out)
+
+
+def slice_parts(
+    block: ExplainedBlock, plan: SlicePlan, max_examples: int
+) -> Iterable[tuple[tuple[int, int], tuple[int, Rows]]]:
+    """((slice, shard), (block, its rows)): a slice with many rows is summed in several shards of whole buckets."""
+    if block.facts.error is not None:
+        return
+    for place, chosen, failed in memberships(block):
+        shards = shard_count(plan, place, max_examples)
+        shard, failed_shard = (
+            b * shards // NUM_BUCKETS for b in (block.rows.bucket[chosen], block.rows.failed_bucket[failed])
+        )
+        for number in np.union1d(shard, failed_shard):
+            rows = take(block.rows, chosen[shard == number], failed[failed_shard == number])
+            yield (place, int(number)), (block.index, rows)
+
+
+def memberships(block: ExplainedBlock) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(slice, its explained rows, its failed rows) of a block."""
+    order = np.argsort(block.member_place, kind="stable")
+    failed_order = np.argsort(block.failed_member_place, kind="stable")
+    places, failed_places = block.member_place[order], block.failed_member_place[failed_order]
+    for place in np.union1d(places, failed_places):
+        own = order[np.searchsorted(places, place) : np.searchsorted(places, place, side="right")]
+        first, last = (np.searchsorted(failed_places, place, side=s) for s in ("left", "right"))
+        yield int(place), block.member_row[own], block.failed_member_row[failed_order[first:last]]
+
+
+def shard_count(plan: SlicePlan, place: int, max_examples: int) -> int:
+    """In how many shards a slice is summed: decided by the plan alone."""
+    rows = max_examples
+    if 0 < place <= len(plan.rows):
+        rows = min(rows, list(plan.rows.values())[place - 1])
+    shards = 1
+    while shards * ROWS_OF_A_SHARD < rows and shards < NUM_BUCKETS:
+        shards *= 2
+    return shards
+
+
+def sum_shard(
+    element: tuple[tuple[int, int], Iterable[tuple[int, Rows]]],
+    profiles: Sequence[FeatureProfile],
+    pins: Pins | None,
+    scale: Scale,
+) -> tuple[int, tuple[int, SliceSums]]:
+    """(slice, (shard, sums)): rows in the order of their blocks, in chunks of a fixed size."""
+    (place, shard), parts = element
+    rows = concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
+    names = scale.features
+    bins = tuple(b.size for b in feature_bins(names, profiles, pins).values())
+    total: SliceSums | None = None
+    for start in range(0, max(len(rows.bucket), 1), _CHUNK):
+        failed = np.arange(len(rows.failed_bucket)) if start == 0 else np.zeros(0, np.int64)
+        chunk = take(rows, np.arange(start, min(start + _CHUNK, len(rows.bucket))), failed)
+        sums = SliceSums(
+            accumulate(names, bins, chunk, scale.unit),
+            QuantileSketch.of(chunk.attributions, chunk.weight, scale.unit),
+            GroupStatistics.of(scale.groups, names, chunk),
+        )
+        total = sums if total is None else total + sums
+    if total is None:
+        raise ValueError("a shard must have rows. Received: none")
+    return place, (shard, total)
+
+
+def draw_seed(spec: JobSpec, content: tuple[int, int]) -> int:
+    """Seed of the draws, from the model's files and all rows that were read."""
+    return seed_from(spec.fingerprint, examples_fingerprint(content, spec.config.splits))
+
+
+def examples_fingerprint(content: tuple[int, int], splits: Sequence[str]) -> str:
+    """SHA-256 that belongs to the rows read, whatever their order and shards."""
+    return text_fingerprint(f"{content[0]}:{content[1]:032x}:{','.join(splits)}")
+
+
+def kept_places(slices: SlicePlan) -> list[int]:
+    """Numbers of the slices that later comparisons are made of: the overall one, and those that checks name."""
+    return [i for i, key in enumerate(slices.keys) if not i or key in slices.required]
+
+
+def finish_slice(
+    element: tuple[int, Iterable[tuple[int, SliceSums]]],
+    spec: JobSpec,
+    content: tuple[int, int],
+    slices: SlicePlan,
+    scale: Scale,
+    profiles: Sequence[FeatureProfile],
+) -> SliceOutcome:
+    """Statistics of one slice with their intervals; all slices draw the same buckets."""
+    place, shards = element
+    ordered = [sums for _, sums in sorted(shards, key=lambda s: s[0])]
+    total = ordered[0]
+    for sums in ordered[1:]:
+        total = total + sums
+    return outcome_of(
+        place,
+        total,
+        draw_seed(spec, content),
+        scale.task,
+        [bins.edges is not None for bins in feature_bins(scale.features, profiles, spec.pins).values()],
+        spec.config.min_total_attribution * scale.total,
+        keep_sums=place in kept_places(slices),
+    )

@@ -1,0 +1,367 @@
+"""Permutation importance over blocks: which rows give to which, and the permuted predictions of a block."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from tfx_explain.config import PermutationImportanceConfig
+from tfx_explain.engine.aggregates.intervals import bucket_draws
+from tfx_explain.engine.aggregates.permutation import (
+    Importance,
+    PermutationStatistics,
+    PermutedRows,
+    accumulate,
+    importances,
+)
+from tfx_explain.engine.methods.permutation import Donors
+from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count
+from tfx_explain.explainer_gen.columns import Columns, decode
+from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer
+from tfx_explain.explainer_gen.row_ids import row_ids
+from tfx_explain.explainer_gen.sampling import Block, is_in
+from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.names import NUM_BUCKETS
+
+Payload = tuple[np.ndarray, ...]
+Items = Sequence[tuple[str, tuple[str, ...]]]
+"""(name, raw features that are replaced together)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DonorBlock:
+    """The explained rows of a block, as donors and as receivers.
+
+    Attributes:
+      index: of the block.
+      raw: serialised examples [n]; for receivers, which are encoded again.
+      payloads: what a row gives, by raw feature: arrays [n, ...].
+      weight: float64 [n].
+      bucket: int [n].
+      label: float64 [n].
+      stratum: S16 [n], or None without strata.
+      member_row, member_place: as in ExplainedBlock.
+    """
+
+    index: int
+    raw: list[bytes]
+    payloads: Mapping[str, Payload]
+    weight: np.ndarray
+    bucket: np.ndarray
+    label: np.ndarray
+    stratum: np.ndarray | None
+    member_row: np.ndarray
+    member_place: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.weight)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of what its rows give."""
+        return sum(
+            sum(len(v) for v in array.ravel()) if array.dtype == object else array.nbytes
+            for payload in self.payloads.values()
+            for array in payload
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DonorFacts:
+    """What the plan needs to know of a block of donors."""
+
+    index: int
+    rows: int
+    stratum: np.ndarray | None
+    payload_bytes: int
+
+
+def donor_facts(block: DonorBlock) -> DonorFacts:
+    """The facts of one block."""
+    return DonorFacts(block.index, block.rows, block.stratum, block.payload_bytes)
+
+
+@dataclasses.dataclass(frozen=True)
+class PermutationPlan:
+    """Who gives to whom; made once, and read by all workers.
+
+    Attributes:
+      starts: first rank of each block, by block: int64 [blocks + 1].
+      blocks: numbers of the blocks, rising: int64 [blocks].
+      donors: of each rank.
+      content: fingerprint of the rows, from which the offsets come.
+      side_input: donors fit into one side input.
+      repeats: donors of every row and item.
+      places: slices that get permutation importance.
+      alone: rows that are the only one of their stratum, and so keep their own values.
+    """
+
+    starts: np.ndarray
+    blocks: np.ndarray
+    donors: Donors
+    content: str
+    side_input: bool
+    repeats: int
+    places: frozenset[int]
+    alone: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.starts[-1])
+
+    def ranks(self, block: int) -> np.ndarray:
+        """Ranks of a block's rows."""
+        at = int(np.searchsorted(self.blocks, block))
+        return np.arange(self.starts[at], self.starts[at + 1])
+
+    def of(self, ranks: np.ndarray, item: str, repeat: int) -> np.ndarray:
+        """Donors' ranks."""
+        return self.donors.of(ranks, self.content, item, repeat)
+
+
+def plan_permutation(
+    _: object,
+    facts: Sequence[DonorFacts],
+    content: tuple[int, int],
+    config: PermutationImportanceConfig,
+    slices: SlicePlan,
+) -> PermutationPlan:
+    """The plan for all blocks' rows."""
+    ordered = sorted(facts, key=lambda f: f.index)
+    starts = np.concatenate([[0], np.cumsum([f.rows for f in ordered])]).astype(np.int64)
+    alone = 0
+    if ordered and ordered[0].stratum is not None:
+        strata = np.concatenate([f.stratum for f in ordered if f.stratum is not None])
+        _, codes, counts = np.unique(strata, return_inverse=True, return_counts=True)
+        donors, alone = Donors.within(codes), int((counts == 1).sum())
+    else:
+        donors = Donors.marginal(int(starts[-1]))
+    kept = [i for i, key in enumerate(slices.keys) if key in slices.required or not i]
+    largest = [i for i in range(1, 1 + len(slices.rows)) if i not in kept][: config.max_slices]
+    return PermutationPlan(
+        starts=starts,
+        blocks=np.array([f.index for f in ordered], np.int64),
+        donors=donors,
+        content=f"{content[0]}:{content[1]:032x}",
+        side_input=sum(f.payload_bytes for f in ordered) <= config.max_side_input_bytes,
+        repeats=config.repeats,
+        places=frozenset((*kept, *largest)),
+        alone=alone,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What one item's donors give to some rows of a block, in one repeat.
+
+    Attributes:
+      rows: positions in the receiving block [k].
+      payload: by raw feature, arrays [k, ...].
+      bucket, weight: of the donors [k].
+    """
+
+    rows: np.ndarray
+    payload: Mapping[str, Payload]
+    bucket: np.ndarray
+    weight: np.ndarray
+
+
+class DonorTable:
+    """All donors in memory: the plan for samples that fit into one side input."""
+
+    def __init__(self, blocks: Sequence[DonorBlock]):
+        """Joins the blocks, in order."""
+        ordered = sorted((b for b in blocks if b.rows), key=lambda b: b.index)
+        self._payloads = {
+            feature: tuple(
+                np.concatenate([b.payloads[feature][i] for b in ordered])
+                for i in range(len(ordered[0].payloads[feature]))
+            )
+            for feature in ordered[0].payloads
+        }
+        self._bucket = np.concatenate([b.bucket for b in ordered])
+        self._weight = np.concatenate([b.weight for b in ordered])
+
+    def give(self, donors: np.ndarray, features: Sequence[str]) -> Given:
+        """What the rows of these ranks give."""
+        payload = {f: tuple(a[donors] for a in self._payloads[f]) for f in features}
+        return Given(np.arange(len(donors)), payload, self._bucket[donors], self._weight[donors])
+
+
+def send(block: DonorBlock, plan: PermutationPlan, items: Items) -> Iterator[tuple[int, dict[tuple[int, int], Given]]]:
+    """(receiving block, {(item, repeat): what it gets from this block}): the plan for samples of any size.
+
+    Without strata a block gives to two others, or three where the ranks wrap around.
+    """
+    ranks = plan.ranks(block.index)
+    out: dict[int, dict[tuple[int, int], Given]] = {}
+    for number, (name, features) in enumerate(items):
+        for repeat in range(plan.repeats):
+            receivers = plan.donors.receivers(ranks, plan.content, name, repeat)
+            place = np.searchsorted(plan.starts, receivers, side="right") - 1
+            for target in np.unique(place):
+                chosen = np.nonzero(place == target)[0]
+                given = Given(
+                    receivers[chosen] - plan.starts[target],
+                    {f: tuple(a[chosen] for a in block.payloads[f]) for f in features},
+                    block.bucket[chosen],
+                    block.weight[chosen],
+                )
+                out.setdefault(int(plan.blocks[target]), {})[number, repeat] = given
+    yield from out.items()
+
+
+def joined(parts: Sequence[Given], rows: int) -> Given:
+    """The parts that a block got for one item and repeat, in the order of its rows.
+
+    Raises:
+      ValueError: a row got nothing, or twice.
+    """
+    at = np.concatenate([p.rows for p in parts])
+    order = np.argsort(at)
+    if not np.array_equal(at[order], np.arange(rows)):
+        raise ValueError(f"every one of the {rows} rows must get one donor. Received: {len(at)}")
+    payload = {
+        f: tuple(np.concatenate([p.payload[f][i] for p in parts])[order] for i in range(len(parts[0].payload[f])))
+        for f in parts[0].payload
+    }
+    bucket, weight = (np.concatenate([getattr(p, n) for p in parts])[order] for n in ("bucket", "weight"))
+    return Given(at[order], payload, bucket, weight)
+
+
+def donors_of(explainer: ModelExplainer, block: Block, explained: ExplainedBlock) -> DonorBlock | None:
+    """The explained rows of a block that have a label, or None where nothing is to be permuted."""
+    rows = explained.rows
+    if explainer.permutation is None or rows.label is None or explained.facts.task is None:
+        return None
+    labelled = np.nonzero(np.isfinite(rows.label))[0]
+    chosen = np.nonzero(is_in(block.ids, explained.ids))[0][labelled]
+    raw = [block.raw[i] for i in chosen]
+    config = explainer.config.permutation_importance
+    position = np.full(len(rows.label), -1)
+    position[labelled] = np.arange(len(labelled))
+    member = position[explained.member_row]
+    payloads: Mapping[str, Payload] = {}
+    if raw:
+        payloads = {f: _first(p, len(raw)) for f, p in explainer.narrow(raw).payloads.items()}
+    return DonorBlock(
+        index=block.index,
+        raw=raw,
+        payloads=payloads,
+        weight=rows.weight[labelled],
+        bucket=rows.bucket[labelled],
+        label=rows.label[labelled],
+        stratum=_strata(raw, config.strata) if config.strata else None,
+        member_row=member[member >= 0],
+        member_place=explained.member_place[member >= 0],
+    )
+
+
+def _strata(raw: Sequence[bytes], features: Sequence[str]) -> np.ndarray:
+    """Id of each row's values of some features: S16 [rows]."""
+    columns = decode(raw)
+    own = {key: column for key, column in columns.columns.items() if key[0] in features}
+    return row_ids(Columns(own, columns.readable), raw)
+
+
+def _first(payload: Payload, rows: int) -> Payload:
+    return tuple(array[:rows] for array in payload)
+
+
+def without_rows(block: DonorBlock) -> DonorBlock:
+    """What donors are needed for: no raw examples."""
+    return dataclasses.replace(block, raw=[])
+
+
+def without_payloads(block: DonorBlock) -> DonorBlock:
+    """What slices are needed for: neither payloads nor raw examples."""
+    return dataclasses.replace(block, raw=[], payloads={})
+
+
+def permute(
+    explainer: ModelExplainer, block: DonorBlock, items: Items, repeats: int, give: Callable[[int, int], Given]
+) -> PermutedRows:
+    """Predicts a block once for every item and repeat, in batches of the one fixed shape.
+
+    Args:
+      explainer: the model.
+      block: the receiving rows.
+      items: what is replaced.
+      repeats: donors of every row and item.
+      give: (item, repeat) -> what the rows get.
+    """
+    model = explainer.permutation
+    if model is None or explainer.facts.task is None:
+        raise ValueError("a block is permuted only where there are labels and a model. Received: none")
+    own = explainer.narrow(block.raw)
+    rows, targets = block.rows, explainer.facts.num_targets
+    base = model.predict(own)[:rows]
+    scores = np.zeros((rows, len(items), repeats, targets), np.float32)
+    donor_bucket = np.zeros((rows, len(items), repeats), np.uint8)
+    donor_weight = np.zeros((rows, len(items), repeats), np.float64)
+    for item in range(len(items)):
+        for repeat in range(repeats):
+            given = give(item, repeat)
+            replaced = {
+                feature: tuple(
+                    np.concatenate([a, b[rows:]]) for a, b in zip(payload, own.payloads[feature], strict=True)
+                )
+                for feature, payload in given.payload.items()
+            }
+            scores[:, item, repeat] = model.predict_permuted(own, replaced)[:rows]
+            donor_bucket[:, item, repeat], donor_weight[:, item, repeat] = given.bucket, given.weight
+    return PermutedRows.of(
+        explainer.facts.task,
+        explainer.facts.unit,
+        label=block.label,
+        base_scores=base,
+        permuted_scores=scores,
+        bucket=block.bucket,
+        weight=block.weight,
+        donor_bucket=donor_bucket,
+        donor_weight=donor_weight,
+    )
+
+
+def permuted_parts(
+    element: tuple[DonorBlock, PermutedRows], plan: PermutationPlan, slices: SlicePlan, max_examples: int
+) -> Iterable[tuple[tuple[int, int], tuple[int, PermutedRows]]]:
+    """((slice, shard), (block, its rows)), as `slice_parts`."""
+    block, rows = element
+    order = np.argsort(block.member_place, kind="stable")
+    places = block.member_place[order]
+    for place in np.unique(places):
+        if int(place) not in plan.places:
+            continue
+        chosen = block.member_row[order[places == place]]
+        shards = shard_count(slices, int(place), max_examples)
+        shard = block.bucket[chosen] * shards // NUM_BUCKETS
+        for number in np.unique(shard):
+            yield (int(place), int(number)), (block.index, rows.take(chosen[shard == number]))
+
+
+def sum_permuted(
+    element: tuple[tuple[int, int], Iterable[tuple[int, PermutedRows]]], scale: Scale
+) -> tuple[int, tuple[int, PermutationStatistics]]:
+    """(slice, (shard, sums)), in the order of the rows."""
+    (place, shard), parts = element
+    rows = PermutedRows.concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
+    names = tuple(name for name, _ in scale.items)
+    return place, (shard, accumulate(names, rows, scale.score_edges))
+
+
+def finish_permuted(
+    element: tuple[int, Iterable[tuple[int, PermutationStatistics]]], spec: JobSpec, content: tuple[int, int]
+) -> tuple[int, dict[str, dict[str, Importance]]]:
+    """(slice, importances by item and metric)."""
+    place, shards = element
+    ordered = [sums for _, sums in sorted(shards, key=lambda s: s[0])]
+    total = ordered[0]
+    for sums in ordered[1:]:
+        total = total + sums
+    return place, importances(total, bucket_draws(draw_seed(spec, content)))

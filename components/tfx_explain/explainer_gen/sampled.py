@@ -1,0 +1,214 @@
+"""The first part of every job: read, identify, sample, and cut into blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
+
+from tfx_explain.explainer_gen.examples import canonical
+from tfx_explain.explainer_gen.explain import JobSpec
+from tfx_explain.explainer_gen.profiles import feature_values, profile
+from tfx_explain.explainer_gen.row_ids import hexadecimal, ids_of
+from tfx_explain.explainer_gen.sampling import (
+    Block,
+    ContentSum,
+    RowBatch,
+    SamplePlan,
+    SmallestKeys,
+    UnionOfIds,
+    by_block,
+    identify,
+    is_in,
+    make_block,
+    take_rows,
+)
+from tfx_explain.explainer_gen.slicing import SliceAssigner
+from tfx_explain.explainer_gen.strata import (
+    SketchSlice,
+    SlicePlan,
+    SliceSketch,
+    columns_of,
+    is_required,
+    plan_slices,
+    sketch_slices,
+)
+from tfx_explain.names import SliceKey, slice_name
+
+NAMESPACE = "tfx_explain.ExplainerGen"
+MODEL_SAMPLE, PREDICTION, BACKGROUND = "model_sample", "prediction", "background"
+"""Roles of rows: a model is split and verified on the first, a reference pins the others."""
+_RAW = "raw"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The sample of a job, in blocks, and what workers must know of it.
+
+    Attributes:
+      blocks: PCollection of Block.
+      plan: side input: where rows go.
+      slices: side input: which slices there are.
+      profiles: side input: of the raw features.
+      picked: side input: rows that verify the model or are pinned.
+      content: side input: (rows, sum of ids) of all that was read.
+    """
+
+    blocks: beam.PCollection[Block]
+    plan: beam.pvalue.AsSingleton
+    slices: beam.pvalue.AsSingleton
+    profiles: beam.pvalue.AsList
+    picked: beam.pvalue.AsList
+    content: beam.pvalue.AsSingleton
+
+
+def sample_examples(
+    pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], spec: JobSpec, read_batch_size: int
+) -> Sample:
+    """Reads examples and takes the sample; arguments as those of `explain_examples`."""
+    config = spec.config
+    batches = read_batches(pipeline, patterns, spec, read_batch_size)
+    keys = batches | "Keys" >> beam.Map(lambda batch: batch.keys)
+    smallest = beam.pvalue.AsSingleton(
+        keys | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(config.max_examples + 1))
+    )
+    content = beam.pvalue.AsSingleton(keys | "SumContent" >> beam.CombineGlobally(ContentSum()))
+    slices = _plan_slices(pipeline, batches, smallest, spec)
+    sample = batches | "TakeSample" >> beam.FlatMap(take_sample, slices)
+    ids = (
+        sample
+        | "Ids" >> beam.Map(lambda batch: ids_of(batch.keys))
+        | "UnionOfIds" >> beam.CombineGlobally(UnionOfIds())
+    )
+    plan = beam.pvalue.AsSingleton(
+        ids | "PlanSample" >> beam.Map(SamplePlan.of, smallest, config.max_examples, config.batch_size)
+    )
+    blocks = (
+        sample
+        | "ByBlock" >> beam.FlatMap(by_block, plan)
+        | "GroupBlocks" >> beam.GroupByKey()
+        | "MakeBlocks" >> beam.MapTuple(make_block)
+        | "Canonical" >> beam.Map(canonical_block)
+    )
+    profiles = beam.pvalue.AsList(
+        blocks
+        | "FeatureValues" >> beam.FlatMap(feature_values)
+        | "GroupFeatures" >> beam.GroupByKey()
+        | "ProfileFeatures" >> beam.Map(profile, spec.categorical_ints)
+    )
+    picked = beam.pvalue.AsList(blocks | "PickRows" >> beam.FlatMap(pick_rows, plan))
+    return Sample(blocks, plan, slices, profiles, picked, content)
+
+
+def read_batches(
+    pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], spec: JobSpec, batch_size: int
+) -> beam.PCollection[RowBatch]:
+    """Serialised examples in batches, with their keys and slices; TFX-BSL reads."""
+    parts = []
+    for number, (split, pattern) in enumerate(patterns):
+        source = RawTfRecordTFXIO([pattern], raw_record_column_name=_RAW, telemetry_descriptors=["tfx_explain"])
+        parts.append(
+            pipeline
+            | f"Read[{number}]" >> source.BeamSource(batch_size)
+            | f"Identify[{number}]" >> beam.ParDo(Identify(spec, split))
+        )
+    if not parts:
+        return pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
+    return parts | "Join" >> beam.Flatten()
+
+
+class Identify(beam.DoFn):
+    """Serialised examples -> RowBatch."""
+
+    def __init__(self, spec: JobSpec, split: int):
+        self._spec, self._split = spec, split
+        self._assigner: SliceAssigner | None = None
+        self._read = Metrics.counter(NAMESPACE, "rows_read")
+
+    def process(self, batch: pa.RecordBatch) -> Iterable[RowBatch]:
+        """Identifies one batch."""
+        if self._assigner is None:
+            self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
+        raw = batch.column(batch.schema.names.index(_RAW)).flatten().to_pylist()
+        self._read.inc(len(raw))
+        config = self._spec.config
+        yield identify(raw, self._split, config.seed, config.cluster_key, self._assigner)
+
+
+def take_sample(batch: RowBatch, slices: SlicePlan) -> Iterable[RowBatch]:
+    """The rows of a batch that are in the sample, with their inclusion probabilities."""
+    rows, probability = slices.taken(batch)
+    if len(rows):
+        yield take_rows(batch, rows, probability)
+
+
+def canonical_block(block: Block) -> Block:
+    """The same rows in canonical bytes: equal rows may differ in features that are empty, which parsers do not all
+    take for absent, so which of them was read first must not matter.
+    """
+    return dataclasses.replace(block, raw=[canonical(raw) for raw in block.raw])
+
+
+def pick_rows(block: Block, plan: SamplePlan) -> Iterable[tuple[str, str, bytes]]:
+    """(role, id, example) of the block's rows that verify the model or are pinned."""
+    for role in (MODEL_SAMPLE, PREDICTION, BACKGROUND):
+        chosen = np.nonzero(is_in(block.ids, getattr(plan, role)))[0]
+        for i, name in zip(chosen, hexadecimal(block.ids[chosen]), strict=True):
+            yield role, name, block.raw[i]
+
+
+def _plan_slices(
+    pipeline: beam.Pipeline, batches: beam.PCollection[RowBatch], smallest: beam.pvalue.AsSingleton, spec: JobSpec
+) -> beam.pvalue.AsSingleton:
+    """The plan of slices: memory is bounded by max_slices, whatever the number of a feature's values."""
+    config = spec.config
+    rows = config.slices.min_rows_per_slice + 1
+
+    def large(item: tuple[SliceKey, SliceSketch]) -> bool:
+        return item[1].rows >= config.slices.min_slice_size or is_required(item[0], config.required_slices)
+
+    def order(item: tuple[SliceKey, SliceSketch]) -> tuple[bool, int, str]:
+        return is_required(item[0], config.required_slices), item[1].rows, slice_name(item[0])
+
+    sketches = (
+        batches
+        | "SketchSlices" >> beam.FlatMap(sketch_slices, rows)
+        | "JoinSketches" >> beam.CombinePerKey(SketchSlice(rows))
+    )
+    kept = (
+        sketches
+        | "LargeSlices" >> beam.Filter(large)
+        | "LargestSlices" >> beam.combiners.Top.Of(config.slices.max_slices + len(config.required_slices), key=order)
+        | "EachSlice" >> beam.FlatMap(lambda kept: kept)
+    )
+    counts = (
+        sketches
+        | "ByFeatures" >> beam.Map(lambda item: (columns_of(item[0]), (1, item[1].rows)))
+        | "CountSlices" >> beam.CombinePerKey(_add_pairs)
+    )
+    return beam.pvalue.AsSingleton(
+        pipeline
+        | "Slices" >> beam.Create([None])
+        | "PlanSlices"
+        >> beam.Map(
+            plan_slices,
+            smallest,
+            beam.pvalue.AsList(kept),
+            beam.pvalue.AsList(counts),
+            config.max_examples,
+            config.slices,
+            config.required_slices,
+        )
+    )
+
+
+def _add_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    first = second = 0
+    for a, b in pairs:
+        first, second = first + a, second + b
+    return first, second

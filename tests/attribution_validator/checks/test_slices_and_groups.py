@@ -1,0 +1,263 @@
+"""Required slices and groups of features, from sums to the verdict."""
+
+import dataclasses
+import datetime
+
+import pytest
+from tests.fixtures.synthetic import HONEST, Additive, Part
+
+from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
+from tfx_explain.attribution_validator.verdict import judge_model
+from tfx_explain.config import ValidationConfig
+from tfx_explain.names import slice_name
+
+TODAY = datetime.date(2030, 1, 1)
+NIGHT, DAY = (("hour", 3),), (("hour", 12),)
+AT_NIGHT, BY_DAY = slice_name(NIGHT), slice_name(DAY)
+FIRST_RUN = {"without_reference": {"absolute_checks_decide": {"until": "2999-12-31"}}}
+HALVES = {"leak": 1.25, "leak_copy": 1.25}
+OTHERS = {"a": 0.7, "b": -0.6, "c": 0.5, "d": 0.4, "e": 0.3}
+CAP = {"checks": {"max_share": {"threshold": 0.4}}}
+
+
+def of(model, *required, groups=(), read=None, **facts):
+    """Evidence of a model, with its slices as the policy requires them."""
+    groups = model.groups(groups)
+    slices = {
+        slice_name(key): SliceOfModel(
+            model.statistics(key), model.group_sums(groups, key), read or model.slices[key].rows
+        )
+        for key in required
+    }
+    return ModelEvidence(
+        "this model",
+        f"model {model.seed}",
+        model.statistics(),
+        num_steps=50,
+        rows_read=model.rows,
+        groups=model.group_sums(groups) if groups else None,
+        slices=slices,
+        **facts,
+    )
+
+
+def judged(candidate, reference=None, **config):
+    return judge_model(candidate, reference, {}, ValidationConfig.make(config), TODAY)
+
+
+def one(verdict, check, where="overall"):
+    (result,) = [r for r in verdict.results if (r.check, r.slice) == (check, where)]
+    return result
+
+
+def verdicts(verdict, check):
+    return {r.slice: r.verdict for r in verdict.results if r.check == check}
+
+
+def sliced(seed, night=None, day=None, **options):
+    parts = {NIGHT: night or Part(500), DAY: day or Part(600)}
+    return Additive(HONEST, seed=seed, slices=parts, **options)
+
+
+REFERENCE = of(sliced(1), NIGHT, DAY)
+
+
+# Required slices.
+
+
+def test_an_honest_retrain_passes_on_every_slice():
+    verdict = judged(of(sliced(2), NIGHT, DAY), REFERENCE)
+    assert verdict.blessed
+    for check in ("evidence_floor", "max_share", "share_change", "profile_change", "direction_flip"):
+        assert verdicts(verdict, check) == {"overall": "PASS", AT_NIGHT: "PASS", BY_DAY: "PASS"}
+    assert one(verdict, "share_change", AT_NIGHT).sentence.startswith("In slice hour=3: '")
+    assert not one(verdict, "share_change").sentence.startswith("In slice")
+
+
+def test_eighty_honest_retrains_with_slices_pass():
+    results = [judged(of(sliced(100 + i), NIGHT, DAY), REFERENCE) for i in range(80)]
+    assert [v.blessed for v in results] == [True] * 80, [v.blocking for v in results if not v.blessed][:3]
+
+
+def test_slices_that_no_policy_requires_change_no_overall_result_but_for_the_bound_of_a_finding():
+    plain, with_slices = judged(of(sliced(2)), REFERENCE), judged(of(sliced(2), NIGHT, DAY), REFERENCE)
+    for result in plain.results:
+        other = one(with_slices, result.check)
+        assert dataclasses.replace(other, low=None) == dataclasses.replace(result, low=None)
+        assert result.low is None or other.low <= result.low
+
+
+def test_a_leak_inside_a_slice_is_found_though_the_whole_looks_honest():
+    leaky = of(sliced(3, night=Part(400, {"c": 4.0})), NIGHT, DAY)
+    first = judged(leaky, **FIRST_RUN)
+    assert verdicts(first, "max_share") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    later = judged(leaky, REFERENCE)
+    assert verdicts(later, "share_change") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    result = one(later, "share_change", AT_NIGHT)
+    assert (result.feature, result.severity) == ("c", "block")
+    assert result.sentence.startswith("In slice hour=3: 'c' carries") and "a change of 0.3" in result.sentence
+    assert not first.blessed and not later.blessed
+
+
+def test_a_feature_that_turned_inside_a_slice():
+    verdict = judged(of(sliced(3, night=Part(400, {"a": -1.0})), NIGHT, DAY), REFERENCE)
+    assert verdicts(verdict, "direction_flip") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert verdicts(verdict, "profile_change") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+
+
+@pytest.mark.parametrize(
+    ("read", "way_out"),
+    [(249, "give more data, or lower evidence.min_rows_per_slice"), (900, "raise slices.min_rows_per_slice")],
+)
+def test_a_slice_with_too_few_rows_is_named_once_with_the_way_out(read, way_out):
+    verdict = judged(of(sliced(2, night=Part(249)), NIGHT, DAY, read=read), REFERENCE)
+    about = [r for r in verdict.results if r.slice == AT_NIGHT]
+    assert [(r.check, r.verdict, r.blocks) for r in about] == [("evidence_floor", "INCONCLUSIVE", True)]
+    assert "Only 249 effective rows" in about[0].sentence and way_out in about[0].sentence
+    assert (about[0].value, about[0].threshold) == (pytest.approx(249), 250)
+    assert judged(of(sliced(2, night=Part(250)), NIGHT, DAY), REFERENCE).blessed
+
+
+def test_rows_that_failed_are_counted_in_their_slice():
+    """Six of 500 are 0.15 % of all rows and 1.2 % of these."""
+    verdict = judged(of(sliced(2, night=Part(500, failed=6), failed=6, rows=9000), NIGHT, DAY), REFERENCE)
+    assert verdicts(verdict, "evidence_floor") == {"overall": "PASS", AT_NIGHT: "INCONCLUSIVE", BY_DAY: "PASS"}
+    assert "could not be explained" in one(verdict, "evidence_floor", AT_NIGHT).sentence
+    assert judged(of(sliced(2, night=Part(500, failed=5), failed=5, rows=9000), NIGHT, DAY), REFERENCE).blessed
+
+
+def test_a_slice_that_is_hardly_attributed_has_no_shares():
+    faint = {f: 5e-4 * w for f, w in HONEST.items()}
+    verdict = judged(of(sliced(2, night=Part(500, faint)), NIGHT, DAY), REFERENCE)
+    about = [r for r in verdict.results if r.slice == AT_NIGHT]
+    assert [(r.check, r.verdict) for r in about] == [("evidence_floor", "INCONCLUSIVE")]
+    assert "shares mean nothing" in about[0].sentence
+    weak = {f: 2e-3 * w for f, w in HONEST.items()}
+    assert judged(of(sliced(2, night=Part(500, weak)), NIGHT, DAY), **FIRST_RUN).blessed
+
+
+def test_a_required_slice_that_is_not_there_is_no_pass():
+    verdict = judged(of(sliced(2), DAY, empty_slices=("hour=3",), unexplained_slices=("hour=25",)), REFERENCE)
+    assert not verdict.blessed
+    assert verdicts(verdict, "evidence_floor")["hour=3"] == verdicts(verdict, "evidence_floor")["hour=25"]
+    assert "no row of the required slice hour=3" in one(verdict, "evidence_floor", "hour=3").sentence
+    assert "required_slices of ExplainConfig" in one(verdict, "evidence_floor", "hour=25").sentence
+
+
+@pytest.mark.parametrize(
+    ("config", "blocks", "part"),
+    [
+        ({}, True, "refuses without a reference: for a first run with the slice"),
+        (FIRST_RUN, False, "until 2999-12-31 the checks that need no reference decide alone there"),
+        ({"without_reference": {"absolute_checks_decide": {"until": "2029-12-31"}}}, True, "ended on 2029-12-31"),
+    ],
+)
+def test_a_newly_required_slice_has_no_reference_as_a_first_run_has_none(config, blocks, part):
+    verdict = judged(of(sliced(2), NIGHT, DAY), of(sliced(1), DAY), **config)
+    result = one(verdict, "reference", AT_NIGHT)
+    assert (result.verdict, result.blocks, verdict.blessed) == ("NO_REFERENCE", blocks, not blocks)
+    assert part in result.sentence and AT_NIGHT in result.sentence
+    assert verdicts(verdict, "share_change") == {"overall": "PASS", BY_DAY: "PASS"}
+
+
+def test_a_slice_of_the_reference_below_the_floor_is_none():
+    thin = of(sliced(1, night=Part(200)), NIGHT, DAY)
+    assert one(judged(of(sliced(2), NIGHT, DAY), thin), "reference", AT_NIGHT).blocks
+
+
+def test_the_cap_blocks_on_a_slice_without_reference_and_warns_on_others():
+    leaky = sliced(3, night=Part(400, {"c": 4.0}), day=Part(400, {"c": 4.0}))
+    verdict = judged(of(leaky, NIGHT, DAY), of(leaky, DAY), **FIRST_RUN)
+    # The same fingerprint: alone, so both block.
+    assert one(verdict, "max_share", BY_DAY).severity == "block"
+    verdict = judged(of(leaky, NIGHT, DAY), of(dataclasses.replace(leaky, seed=4), DAY), **FIRST_RUN)
+    assert one(verdict, "max_share", AT_NIGHT).severity == "block"
+    assert one(verdict, "max_share", BY_DAY).severity == "warn"
+
+
+# Groups of features.
+
+
+def test_a_leak_in_two_copies_does_not_hide_in_halves():
+    model = Additive(HALVES | OTHERS, seed=1, copies={"leak_copy": "leak"})
+    verdict = judged(of(model), **FIRST_RUN, **CAP)
+    single, group = [r for r in verdict.results if r.check == "max_share"]
+    assert (single.verdict, single.value) == ("PASS", pytest.approx(0.25, abs=0.01))
+    assert (group.verdict, group.feature) == ("FAIL", "leak + leak_copy")
+    assert group.value == pytest.approx(0.5, abs=0.02) and group.low > 0.4
+    assert "'leak', 'leak_copy', whose attributions move together, carry 49" in group.sentence
+    assert "'leak + leak_copy' or every one of its members" in group.sentence
+    assert not verdict.blessed
+
+
+def test_features_that_do_not_move_together_make_no_group():
+    results = judged(of(Additive(HALVES | OTHERS, seed=1)), **FIRST_RUN, **CAP).results
+    assert len([r for r in results if r.check == "max_share"]) == 1
+
+
+def test_honest_features_that_move_together_pass_under_the_cap():
+    model = Additive({"twin": 0.4, "other_twin": 0.4} | OTHERS, seed=1, copies={"other_twin": "twin"})
+    verdict = judged(of(model), **FIRST_RUN, **CAP)
+    assert [(r.verdict, r.feature) for r in verdict.results if r.check == "max_share"][1] == (
+        "PASS",
+        "other_twin + twin",
+    )
+    assert verdict.blessed
+
+
+def test_copies_that_cancel_carry_nothing_together():
+    """They are no cluster; a configured group of them is judged by what is left of a row."""
+    model = Additive({"up": 1.25, "down": -1.25} | OTHERS, seed=1, copies={"down": "up"})
+    verdict = judged(of(model, groups=(("pair", ("up", "down")),)), **FIRST_RUN, **CAP)
+    group = [r for r in verdict.results if r.check == "max_share"][1]
+    assert (group.feature, group.verdict, group.value) == ("pair", "PASS", pytest.approx(0.0, abs=1e-6))
+    assert group.sentence.startswith("The group 'pair' ('up', 'down') carries 0.0 %")
+
+
+def cap(share):
+    return {"max_share": share, "reason": "by nature"}
+
+
+@pytest.mark.parametrize(
+    ("dominant", "verdict", "threshold"),
+    [
+        ({"leak + leak_copy": cap(0.6)}, "PASS", 0.6),
+        ({"leak + leak_copy": cap(0.45)}, "FAIL", 0.45),
+        ({"leak": cap(0.3), "leak_copy": cap(0.3)}, "PASS", 0.6),
+        ({"leak": cap(0.7), "leak_copy": cap(0.7)}, "PASS", 1.0),
+        ({"leak": cap(0.7)}, "PASS", 0.7),
+        ({"leak": cap(0.3)}, "FAIL", 0.4),
+        ({"a": cap(0.9)}, "FAIL", 0.4),
+    ],
+)
+def test_what_dominant_features_may_carry_their_group_may(dominant, verdict, threshold):
+    model = Additive(HALVES | OTHERS, seed=1, copies={"leak_copy": "leak"})
+    results = judged(of(model), **FIRST_RUN, **CAP, dominant_features=dominant).results
+    (group,) = [r for r in results if r.check == "max_share" and r.feature == "leak + leak_copy"]
+    assert (group.verdict, group.threshold) == (verdict, pytest.approx(threshold))
+
+
+def test_a_share_at_the_cap_is_undecided():
+    model = Additive(HALVES | OTHERS, seed=1, copies={"leak_copy": "leak"})
+    share = next(r for r in judged(of(model), **FIRST_RUN, **CAP).results if r.feature == "leak + leak_copy").value
+    results = judged(of(model), **FIRST_RUN, checks={"max_share": {"threshold": share}}).results
+    (group,) = [r for r in results if r.feature == "leak + leak_copy"]
+    assert group.verdict == "INCONCLUSIVE" and "straddles the threshold" in group.sentence
+
+
+def test_a_group_is_judged_inside_a_slice_and_with_the_severity_of_the_cap():
+    weights = {"leak": 0.25, "leak_copy": 0.25} | OTHERS
+    night = {NIGHT: Part(500, {"leak": 1.5, "leak_copy": 1.5})}
+    model = Additive(weights, seed=1, copies={"leak_copy": "leak"}, slices=night)
+    verdict = judged(of(model, NIGHT), **FIRST_RUN, **CAP)
+    found = {(r.slice, r.feature): r.verdict for r in verdict.results if r.check == "max_share"}
+    assert found[AT_NIGHT, "leak + leak_copy"] == "FAIL"
+    assert found["overall", "leak + leak_copy"] == "PASS"
+    reference = of(dataclasses.replace(model, seed=2), NIGHT)
+    later = judged(of(model, NIGHT), reference, **CAP)
+    assert {r.severity for r in later.results if r.check == "max_share"} == {"warn"}
+
+
+def test_a_group_of_one_feature_is_that_feature():
+    results = judged(of(Additive(HONEST, seed=1), groups=(("alone", ("a",)),)), **FIRST_RUN).results
+    assert [r.feature for r in results if r.check == "max_share"] == ["a"]
