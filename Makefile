@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export UV_COMPILE_BYTECODE := 1
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test lint environment clean
+.PHONY: demo test lint bench environment clean
 
 demo: environment
 	$(PYTHON) -W ignore pipelines/chicago_taxi/demo.py --output build/demo
@@ -21,6 +21,12 @@ lint: environment
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench: environment
+	$(PYTHON) -W ignore benchmarks/integrated_gradients.py
+	$(PYTHON) -W ignore benchmarks/aggregation.py
+	$(PYTHON) -W ignore benchmarks/memory.py
+	@echo "results: benchmarks/results/aggregation.json, benchmarks/results/memory.json"
 
 environment: .venv/.complete
 

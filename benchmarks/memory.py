@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/memory.py
 
-Every number of rows runs in a process of its own; its peak is the kernel's (VmHWM), imports included. Rows are made block
-by block and parts of a slice's shard one key at a time, as a runner hands them over: what grows would be ours. It fails
-when a peak leaves that of the smallest run by more than 10 % and 50 MB, or an element is larger than 16 MB. Writes
-benchmarks/results/memory.json.
+Every number of rows runs in a process of its own; its peak is the kernel's (VmHWM), imports included. Rows are made
+block by block, and a slice's shards one key at a time, as they are asked for: what is measured is our accumulators, not
+what a runner holds between stages. It fails when a peak leaves that of the fewest rows by more than 10 % and 50 MB, or
+an element is larger than 16 MB. Writes benchmarks/results/memory.json.
 
 - read: small tf.Examples in batches of 1,000 are identified, sliced and sketched; max_examples stays at 10,000.
 - aggregate: explained rows of 20 features, in 10 slices, are summed by shard and finished, all of them in the sample.

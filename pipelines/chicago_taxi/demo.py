@@ -235,7 +235,8 @@ def _write_verdicts(output: Path, outcomes: Sequence[Outcome]) -> None:
 
 def _show(console: Console, outcomes: Sequence[Outcome], wrong: Sequence[str], output: Path, seconds: float) -> None:
     """Prints the table, the reports' paths, the time, and what was not expected."""
-    table = Table("run", "AUC", "Evaluator", "attribution gate", "pushed", "first reasons", show_lines=True)
+    reasons = "first reasons, and who profits"
+    table = Table("run", "AUC", "Evaluator", "attribution gate", "pushed", reasons, show_lines=True)
     for outcome in outcomes:
         table.add_row(
             outcome.run,
@@ -243,7 +244,7 @@ def _show(console: Console, outcomes: Sequence[Outcome], wrong: Sequence[str], o
             _word(outcome.evaluator_blessed),
             _word(outcome.gate_blessed),
             "yes" if outcome.pushed else "no",
-            "\n".join(outcome.reasons[:SHOWN_REASONS]),
+            "\n".join([*outcome.reasons[:SHOWN_REASONS], *outcome.profits]),
         )
     console.print(table)
     for outcome in outcomes:

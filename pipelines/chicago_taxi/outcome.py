@@ -13,6 +13,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from tfx_explain import GATE_NODE_ID
 
+SHOWN_SLICES = 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -25,6 +27,7 @@ class Outcome:
       gate_blessed: AttributionValidator's verdict, which includes Evaluator's.
       pushed: whether Pusher copied the model, and the copy is there.
       reasons: a sentence for each check that blocked.
+      profits: for a refused model a sentence on each feature that was named: which slices profit from it most.
       report: path of the validator's report page.
       blocking_checks: names of the checks that blocked.
       model_id: artifact id of the candidate.
@@ -37,6 +40,7 @@ class Outcome:
     gate_blessed: bool
     pushed: bool
     reasons: tuple[str, ...]
+    profits: tuple[str, ...]
     report: str
     blocking_checks: frozenset[str]
     model_id: int
@@ -44,7 +48,7 @@ class Outcome:
 
     def verdict(self) -> dict[str, Any]:
         """The entry in verdicts.json."""
-        names = ("run", "auc", "evaluator_blessed", "gate_blessed", "pushed", "reasons", "report")
+        names = ("run", "auc", "evaluator_blessed", "gate_blessed", "pushed", "reasons", "profits", "report")
         return {name: getattr(self, name) for name in names}
 
 
@@ -68,6 +72,8 @@ def read_outcome(run: str, metadata_path: str, pipeline_name: str) -> Outcome:
     anomalies = outputs.one(GATE_NODE_ID, "anomalies")
     with open(os.path.join(anomalies.uri, "anomalies.json"), encoding="utf-8") as file:
         findings = json.load(file)
+    with open(os.path.join(outputs.one("ExplainerGen", "attributions").uri, "summary.json"), encoding="utf-8") as file:
+        summary = json.load(file)
     baseline = evaluator_blessing.custom_properties.get("baseline_model_id")
     return Outcome(
         run=run,
@@ -76,6 +82,7 @@ def read_outcome(run: str, metadata_path: str, pipeline_name: str) -> Outcome:
         gate_blessed=_is_set(outputs.one(GATE_NODE_ID, "blessing"), "blessed"),
         pushed=_is_pushed(outputs.one("Pusher", "pushed_model")),
         reasons=tuple(findings["blocking"]),
+        profits=tuple(profits(findings, summary)),
         report=os.path.join(anomalies.uri, "report.html"),
         blocking_checks=frozenset(
             result["check"]
@@ -85,6 +92,27 @@ def read_outcome(run: str, metadata_path: str, pipeline_name: str) -> Outcome:
         model_id=outputs.one("Trainer", "model").id,
         baseline_model_id=None if baseline is None else baseline.int_value,
     )
+
+
+def profits(findings: dict[str, Any], summary: dict[str, Any]) -> list[str]:
+    """For each feature that a finding names, the slices whose predictions would lose most without it.
+
+    Args:
+      findings: anomalies.json.
+      summary: summary.json of the attributions.
+    """
+    blocking = [r for r in findings["results"] if r["severity"] == "block" and r["verdict"] != "PASS"]
+    named = dict.fromkeys(r["feature"] for r in blocking if r["feature"])
+    out = []
+    for feature in named:
+        slices = [s for s in summary.get("profiting_slices", ()) if s["feature"] == feature]
+        if slices:
+            told = ", ".join(f"{s['slice']} ({s['drop']['value']:.2f})" for s in slices[:SHOWN_SLICES])
+            out.append(
+                f"Without {feature!r} the loss would be larger by {slices[0]['overall_drop']['value']:.2f} over all "
+                f"rows, most in: {told}."
+            )
+    return out
 
 
 class _Outputs:

@@ -53,6 +53,67 @@ def summary(shares: dict[str, float | None], fingerprint: str = "a" * 64) -> dic
     }
 
 
+def known(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, float | None]:
+    return {"value": value, "low": low, "high": high}
+
+
+def slice_entry(name: str, shares: dict[str, dict[str, float | None]], **more: Any) -> dict[str, Any]:
+    """A slice; the leading features are given first."""
+    return {
+        "name": name,
+        "key": [["hour", 3]],
+        "rows": 100,
+        "explained_rows": 80,
+        "effective_rows": 79.5,
+        "weight": 100.0,
+        "failed_rows": 0,
+        "prediction_mean": -0.5,
+        "metrics": {"auc": known(0.7, 0.65, 0.75)},
+        "features": [
+            {"name": feature, "share": share, "mean": known(0.1, 0.05, 0.15)} for feature, share in shares.items()
+        ],
+        "group_shares": {},
+        "permutation_importance": [],
+    } | more
+
+
+def importance(name: str, **drops: dict[str, float | None]) -> dict[str, Any]:
+    """A feature's permutation importance, by metric."""
+    return {
+        "name": name,
+        "metrics": {m: {"drop": d, "ratio": known(0.9, 0.8, 1.0), "std": 0.01} for m, d in drops.items()},
+    }
+
+
+def evidence(shares: dict[str, float | None], **more: Any) -> dict[str, Any]:
+    """A summary with everything that a job now measures, and nothing found."""
+    return (
+        summary(shares)
+        | {
+            "groups": {},
+            "group_shares": {},
+            "permutation_importance": {
+                "absent": None,
+                "scheme": "marginal",
+                "strata": [],
+                "repeats": 10,
+                "rows": 2000,
+                "rows_alone_in_their_stratum": 0,
+                "reparsed_features": [],
+                "only_in_groups": [],
+                "features": [],
+            },
+            "evaluator_metrics": {},
+            "slices": [],
+            "slicing": {"slices": 0, "rows_per_slice": 0, "small_slices": {}, "required": [], "missing": []},
+            "weak_slices": [],
+            "profiting_slices": [],
+            "lowered": None,
+        }
+        | more
+    )
+
+
 def result(check: str, verdict: str = "PASS", severity: str = "block", **values: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("feature", "value", "low", "high", "threshold"))
     sentence = f"What {check} found."

@@ -2,7 +2,21 @@ import math
 
 import pytest
 
-from tfx_explain.report.formats import ABSENT, interval, is_number, number, percent, shortened, text, visible
+from tfx_explain.report.formats import (
+    ABSENT,
+    excludes,
+    interval,
+    is_number,
+    known,
+    listed,
+    measured,
+    number,
+    percent,
+    points,
+    shortened,
+    text,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +73,25 @@ def test_visible_writes_out_what_a_reader_cannot_see():
 def test_shortened_keeps_both_ends():
     assert shortened("abcdefghij", 10) == "abcdefghij"
     assert shortened("abcdefghijk", 6) == "abc…jk"
+
+
+def test_measured_values():
+    assert measured({"value": 0.5, "low": 0.4, "high": 0.6}, percent) == "50.0 % (40.0 % to 60.0 %)"
+    assert measured({"value": 0.5, "low": None, "high": None}) == "0.5"
+    assert measured({"value": None, "low": 1, "high": 2}) == measured(None) == "–"
+    assert known({"value": 2}) == 2.0
+    assert known({"value": math.nan}) is known({"value": 10**400}) is known(None) is None
+
+
+def test_an_interval_excludes_what_lies_outside_both_known_ends():
+    assert excludes({"low": 1, "high": 2}, 0.5) and excludes({"low": 1, "high": 2}, 2.5)
+    assert not excludes({"low": 1, "high": 2}, 2.0)
+    assert not excludes({"low": 1, "high": None}, 0.5) and not excludes(None, 0.0)
+    assert not excludes({"low": 1, "high": 2}, None)
+
+
+def test_points_and_lists():
+    assert [points(v) for v in (0.0531, -0.2, -0.0001, None)] == ["+5.3 points", "-20.0 points", "0.0 points", "–"]
+    assert points(10**400) != ""
+    assert listed("abc", 3) == "a, b, c"
+    assert listed("abcd", 2) == "a, b and 2 more"

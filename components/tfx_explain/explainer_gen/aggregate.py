@@ -242,13 +242,9 @@ def finish_slice(
 ) -> SliceOutcome:
     """Statistics of one slice with their intervals; all slices draw the same buckets."""
     place, shards = element
-    ordered = [sums for _, sums in sorted(shards, key=lambda s: s[0])]
-    total = ordered[0]
-    for sums in ordered[1:]:
-        total = total + sums
     return outcome_of(
         place,
-        total,
+        SliceSums.of_shards(shards),
         draw_seed(spec, content),
         scale.task,
         [bins.edges is not None for bins in feature_bins(scale.features, profiles, spec.pins).values()],

@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_explain.engine.aggregates.intervals import Measured
-from tfx_explain.engine.aggregates.weak_slices import WeakSlice, rank, rank_profiting
+from tfx_explain.engine.aggregates.weak_slices import WeakSlice, rank
 from tfx_explain.explainer_gen.eval_result import (
     MEAN_ABSOLUTE_ATTRIBUTIONS,
     MEAN_ATTRIBUTIONS,
@@ -21,13 +22,19 @@ from tfx_explain.explainer_gen.summary import interval, number
 from tfx_explain.explainer_gen.tables import Importances
 from tfx_explain.names import SliceKey, slice_name
 
-# Where a model does badly is asked with AUC, which does not depend on a slice's base rate; where it does suspiciously
-# well, with the loss: a slice that a leak gives away whole has one label, and no AUC.
-_METRICS_OF_TASK = {
-    "binary": ("auc", "binary_crossentropy"),
-    "multiclass": ("sparse_categorical_crossentropy", "sparse_categorical_crossentropy"),
-    "regression": ("mean_squared_error", "mean_squared_error"),
+# AUC does not depend on a slice's base rate, as a loss does.
+_METRIC_OF_TASK = {
+    "binary": "auc",
+    "multiclass": "sparse_categorical_crossentropy",
+    "regression": "mean_squared_error",
 }
+# A slice that a leak gives away whole has one label, and no AUC: what it gains from a feature is told in loss.
+_LOSS_OF_TASK = {
+    "binary": "binary_crossentropy",
+    "multiclass": "sparse_categorical_crossentropy",
+    "regression": "mean_squared_error",
+}
+_PROFITABLE_FEATURES = 3
 _SHOWN = 30
 
 
@@ -59,25 +66,52 @@ def joined_metrics(
     }
 
 
-def ranked(
+def weak_slices(
     outcomes: Sequence[SliceOutcome], keys: Sequence[SliceKey | None], task: str | None
-) -> dict[str, list[dict[str, Any]]]:
-    """`weak_slices` and `profiting_slices` by our own metrics of the task, the first of each."""
-    out: dict[str, list[dict[str, Any]]] = {"weak_slices": [], "profiting_slices": []}
+) -> list[dict[str, Any]]:
+    """Where the model does badly, and what it leans on there more or less than elsewhere; the first of the ranking."""
     if task is None:
-        return out
-    for name, metric, order in zip(out, _METRICS_OF_TASK[task], (rank, rank_profiting), strict=True):
-        known: dict[SliceKey, SliceOutcome] = {}
-        for outcome in outcomes:
-            key = keys[outcome.place]
-            if key is not None and metric in outcome.metrics:
-                known[key] = outcome
-        if () in known:
-            metrics = {key: o.metrics[metric] for key, o in known.items()}
-            shares = {
-                key: {f: o.statistics.measured(f, "share") for f in o.statistics.features} for key, o in known.items()
-            }
-            out[name] = [_entry(w) for w in order(metric, metrics, shares)[:_SHOWN]]
+        return []
+    metric = _METRIC_OF_TASK[task]
+    known: dict[SliceKey, SliceOutcome] = {}
+    for outcome in outcomes:
+        key = keys[outcome.place]
+        if key is not None and metric in outcome.metrics:
+            known[key] = outcome
+    if () not in known:
+        return []
+    metrics = {key: o.metrics[metric] for key, o in known.items()}
+    shares = {key: {f: o.statistics.measured(f, "share") for f in o.statistics.features} for key, o in known.items()}
+    return [_weak(w) for w in rank(metric, metrics, shares)[:_SHOWN]]
+
+
+def profiting_slices(
+    importances: Mapping[int, Importances], names: Sequence[str], task: str | None
+) -> list[dict[str, Any]]:
+    """Which slices profit from the features that matter most: how much loss a slice would have more without them.
+
+    A feature that leaks the label where it is filled in looks like this; so does an honest one that is informative
+    there. By the feature's overall importance, then by the slice's; NaN is left out.
+    """
+    if task is None or 0 not in importances:
+        return []
+    metric = _LOSS_OF_TASK[task]
+    overall = {item: by_metric[metric] for item, by_metric in importances[0].items() if metric in by_metric}
+    leading = sorted(overall, key=lambda item: (-np.nan_to_num(overall[item].drop.value, nan=-np.inf), item))
+    out = []
+    for item in leading[:_PROFITABLE_FEATURES]:
+        drops = {names[place]: by_item[item][metric].drop for place, by_item in importances.items() if place}
+        found = [(name, drop) for name, drop in drops.items() if np.isfinite(drop.value)]
+        for name, drop in sorted(found, key=lambda pair: (-pair[1].value, pair[0]))[: _SHOWN // _PROFITABLE_FEATURES]:
+            out.append(
+                {
+                    "slice": name,
+                    "feature": item,
+                    "metric": metric,
+                    "drop": interval(drop),
+                    "overall_drop": interval(overall[item].drop),
+                }
+            )
     return out
 
 
@@ -116,7 +150,7 @@ def metric_entries(metrics: Mapping[str, Measured]) -> dict[str, dict[str, float
     return {name: interval(measured) for name, measured in metrics.items()}
 
 
-def _entry(weak: WeakSlice) -> dict[str, Any]:
+def _weak(weak: WeakSlice) -> dict[str, Any]:
     return {
         "slice": slice_name(weak.slice),
         "feature": weak.feature,

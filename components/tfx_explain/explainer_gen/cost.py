@@ -19,9 +19,9 @@ from tfx_explain.explainer_gen.aggregate import block_totals, scale_of, slice_pa
 from tfx_explain.explainer_gen.explain import JobSpec, ModelExplainer
 from tfx_explain.explainer_gen.permute import DonorTable, Given, donors_of, permute
 from tfx_explain.explainer_gen.profiles import feature_values, profile
-from tfx_explain.explainer_gen.sampling import SmallestKeys, identify, make_block
+from tfx_explain.explainer_gen.sampling import RowBatch, SmallestKeys, identify, make_block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
-from tfx_explain.explainer_gen.strata import plan_slices
+from tfx_explain.explainer_gen.strata import columns_of, plan_slices
 
 COST_FILE = "cost.json"
 _BATCHES = 2
@@ -88,7 +88,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         return None
     started = time.monotonic()
     assigner = SliceAssigner(spec.slicing, spec.model_path)
-    batch = identify(records[: config.batch_size], 0, config.seed, config.cluster_key, assigner)
+    identify(records[: config.batch_size], 0, config.seed, config.cluster_key, assigner)
     first = time.monotonic()
     halves = [records[i : i + config.batch_size] for i in range(0, len(records), config.batch_size)]
     batches = [identify(half, 0, config.seed, config.cluster_key, assigner) for half in halves]
@@ -104,7 +104,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         return None
     keys = SmallestKeys(len(records) + 1).merge_accumulators([b.keys for b in batches])
     plan = plan_slices(None, keys, [], [], len(records), config.slices, ())
-    plan = dataclasses.replace(plan, small=_all_small(batch))
+    plan = dataclasses.replace(plan, small=_all_small(batches))
     explained, seconds = [], []
     for block in (blocks[0], *blocks):
         at = time.monotonic()
@@ -237,9 +237,10 @@ def report(expected: Forecast | None, lowered: str | None, forwards: float, seco
     return out
 
 
-def _all_small(batch: Any) -> Mapping[tuple[str, ...], tuple[int, int]]:
-    """A remainder for every set of features that the batch's slices are made of."""
-    return {tuple(c for c, _ in key): (1, 1) for key in (batch.members.keys if batch.members else ()) if key}
+def _all_small(batches: Sequence[RowBatch]) -> Mapping[tuple[str, ...], tuple[int, int]]:
+    """A remainder for every set of features that the batches' slices are made of."""
+    keys = [key for batch in batches if batch.members is not None for key in batch.members.keys]
+    return {columns_of(key): (1, 1) for key in keys if key}
 
 
 def _largest(low: int, high: int, fits: Any) -> int:

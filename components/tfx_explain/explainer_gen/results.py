@@ -15,7 +15,13 @@ from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.config import ExplainConfig
 from tfx_explain.explainer_gen.aggregate import Scale
-from tfx_explain.explainer_gen.beside import joined_metrics, metric_entries, ranked, slice_results
+from tfx_explain.explainer_gen.beside import (
+    joined_metrics,
+    metric_entries,
+    profiting_slices,
+    slice_results,
+    weak_slices,
+)
 from tfx_explain.explainer_gen.eval_result import write_eval_result
 from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome
@@ -84,7 +90,8 @@ def write_result(
     files = dict(written)
     by_place = sorted(outcomes, key=lambda o: o.place)
     overall = by_place[0] if by_place else None
-    important = dict(importances)
+    # Where some block has no labels, the others' importances are not those of the sample.
+    important = {} if label_errors else dict(importances)
     rows_read = [content[0], *slices.rows.values(), *(rows for _, rows in slices.small.values())]
     if overall is not None:
         bins = feature_bins(scale.features, profiles, spec.pins)
@@ -162,7 +169,8 @@ def write_result(
             "missing": list(slices.missing),
             **join,
         },
-        **ranked(by_place, slices.keys, scale.task),
+        "weak_slices": weak_slices(by_place, slices.keys, scale.task),
+        "profiting_slices": profiting_slices(important, slices.names, scale.task),
         "permutation_importance": _permutation(spec, model, label_errors, permutation, important),
         "paired": None if pairs is None else _overall_pair(paired_entries(pairs, slices.names, slices.keys)),
         "files": files,

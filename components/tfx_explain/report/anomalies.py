@@ -119,9 +119,8 @@ def _model_sections(
     check_summary(summary)
     if summary["status"] == "not_explained":
         return [tag("p", f"The model was not explained: {summary['reason']}", class_="warning"), facts_section(summary)]
-    named = {
-        str(result["feature"])
-        for result in results
-        if result["verdict"] != "PASS" and result["severity"] == "block" and result.get("feature") is not None
-    }
-    return attribution_sections(summary, passed, named)
+    refusing = [result for result in results if result["verdict"] != "PASS" and result["severity"] == "block"]
+    features, slices = (
+        {str(result[key]) for result in refusing if result.get(key) is not None} for key in ("feature", "slice")
+    )
+    return attribution_sections(summary, passed, features, slices)

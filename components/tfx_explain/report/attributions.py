@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from tfx_explain.report.chart import MAX_FEATURES, share_bars
-from tfx_explain.report.formats import ABSENT, interval, is_number, number, percent, shortened, text, visible
-from tfx_explain.report.html import Html, joined, page, table, tag
+from tfx_explain.report.cost import cost_sections, lowered
+from tfx_explain.report.formats import ABSENT, interval, is_number, measured, number, percent, shortened, text, visible
+from tfx_explain.report.groups import group_sections
+from tfx_explain.report.html import Html, folded, joined, page, table, tag
+from tfx_explain.report.importance import importance_sections, shown_metric
+from tfx_explain.report.profiting import profiting_sections
+from tfx_explain.report.slices import slice_sections
+from tfx_explain.report.spread import spread_table
+from tfx_explain.report.weak_slices import weak_sections
 
 _FORMAT_VERSION: Final = 1
 _STATUSES: Final = ("explained", "not_explained")
+_OPEN_ROWS: Final = 20
 
 
 def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -42,9 +50,12 @@ def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str
 
 
 def attribution_sections(
-    summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]], named: Set[str] = frozenset()
+    summary: Mapping[str, Any],
+    passed: Sequence[Mapping[str, Any]],
+    named: Set[str] = frozenset(),
+    named_slices: Set[str] = frozenset(),
 ) -> list[Html]:
-    """Bars, table, prediction and facts of an explained model; features in `named` are drawn in red.
+    """All sections of an explained model; features in `named` are drawn in red, slices in `named_slices` come first.
 
     Raises:
       ValueError: as `render_attributions`.
@@ -58,11 +69,18 @@ def attribution_sections(
         tag("h2", "What the model leans on"),
         *_notes(summary),
         _bars(candidate, references, named),
+        *importance_sections(summary),
+        *group_sections(summary),
+        *weak_sections(summary),
+        *slice_sections(summary, shown_metric(summary), named_slices, named),
+        *profiting_sections(summary),
         tag("h2", "Every feature"),
         _feature_table(candidate, references, text(summary["model"].get("unit"))),
+        *spread_table(summary),
         tag("h2", "Predictions"),
         _predictions(summary, passed),
         facts_section(summary),
+        *cost_sections(summary),
     ]
 
 
@@ -103,7 +121,7 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         ("Effective rows", number(examples.get("effective_rows"))),
         ("Failed rows", f"{number(examples.get('failed_rows'))} ({percent(examples.get('failed_weight_fraction'))})"),
         *((f"Failed: {reason}", number(reasons[reason])) for reason in sorted(reasons)),
-        ("Unconverged weight", _measured(unconverged, percent)),
+        ("Unconverged weight", measured(unconverged, percent)),
         ("Method", text(method.get("name"))),
         ("Nodes", number(method.get("num_steps"))),
         ("Nodes of repairs", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
@@ -148,7 +166,9 @@ def _others(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]) -> 
 
 def _notes(summary: Mapping[str, Any]) -> list[Html]:
     """What the bars leave out, and what the job had to say."""
-    notes = [tag("p", str(note), class_="note") for note in summary.get("notes") or ()]
+    less = lowered(summary)
+    notes = [tag("p", less, class_="warning")] if less else []
+    notes += [tag("p", str(note), class_="note") for note in summary.get("notes") or ()]
     uncovered = summary.get("uncovered_features") or ()
     if uncovered:
         reached = "These features reach the output on a path that could not be explained: "
@@ -202,20 +222,23 @@ def _feature_table(
         if references:
             row.insert(3, percent(newest[name].get("share")) if name in newest else "no path")
         rows.append(row)
-    return tag("div", table(header, rows, numeric=range(1, len(header) - 1)), class_="wide features")
+    content = tag("div", table(header, rows, numeric=range(1, len(header) - 1)), class_="wide features")
+    return folded(f"All {len(rows):,} features", content) if len(rows) > _OPEN_ROWS else content
 
 
 def _predictions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]) -> Html:
-    """Mean prediction and metrics beside those of the last model that passed."""
-    newest = passed[-1] if passed else {}
-    mine, theirs = _measures(summary), _measures(newest)
+    """Mean prediction and metrics beside Evaluator's, and those of the last model that passed."""
+    columns = {"this model": _measures(summary)}
+    if summary.get("evaluator_metrics"):
+        columns["Evaluator"] = summary["evaluator_metrics"]
+    if passed:
+        columns["last passed"] = _measures(passed[-1])
+    names = dict.fromkeys(name for measures in columns.values() for name in measures)
     rows = [
-        [name, *(text for measures in (mine, theirs) for text in _measure_cells(measures.get(name, {})))]
-        for name in [*mine, *(name for name in theirs if name not in mine)]
+        [name, *(cell for measures in columns.values() for cell in _measure_cells(measures.get(name) or {}))]
+        for name in names
     ]
-    header = ["", "this model", "interval", "last passed", "interval"]
-    if not newest:
-        header, rows = header[:3], [row[:3] for row in rows]
+    header = ["", *(word for column in columns for word in (column, "interval"))]
     absent = summary.get("metrics_absent")
     note = tag("p", f"No metrics: {absent}", class_="warning") if absent else Html()
     return joined((note, tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide")))
@@ -229,11 +252,6 @@ def _measures(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _measure_cells(measure: Mapping[str, Any]) -> tuple[str, str]:
     return number(measure.get("value")), interval(measure.get("low"), measure.get("high"))
-
-
-def _measured(measure: Mapping[str, Any], form: Callable[[object], str]) -> str:
-    """`value (low to high)`."""
-    return f"{form(measure.get('value'))} ({interval(measure.get('low'), measure.get('high'), form)})"
 
 
 def _by_name(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

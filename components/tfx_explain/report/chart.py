@@ -21,7 +21,7 @@ _OLDER: Final = "earlier models that passed"
 _COLORS: Final = {_CANDIDATE: "#2f6fb3", _NAMED: "#b3261e", _NEWEST: "#aab4c0", _OLDER: "#5b6675"}
 _FONT: Final = "Liberation Sans, Arial, Helvetica, sans-serif"
 _ROW_HEIGHT: Final = {False: 20, True: 32}
-_NAME_LENGTH: Final = 36
+NAME_LENGTH: Final = 36
 
 
 def drawn_features(
@@ -71,17 +71,23 @@ def share_bars(
         )
         if row["share"] is not None
     ]
-    labels = [{"rank": rank, "name": shortened(visible(name), _NAME_LENGTH)} for rank, name in enumerate(names)]
+    labels = [{"rank": rank, "name": shortened(visible(name), NAME_LENGTH)} for rank, name in enumerate(names)]
     models = [model for model in _COLORS if any(row["model"] == model for row in rows)]
-    return joined((_legend(models), _svg(_chart(rows, labels, models, compared=bool(passed)))))
+    return joined(
+        (
+            legend({model: _COLORS[model] for model in models}),
+            drawn(_chart(rows, labels, models, compared=bool(passed))),
+        )
+    )
 
 
 def _share(feature: Mapping[str, Any]) -> float | None:
     """A share that can be drawn, or None."""
-    return _fraction(feature.get("share"))
+    return fraction(feature.get("share"))
 
 
-def _fraction(value: object) -> float | None:
+def fraction(value: object) -> float | None:
+    """A number from 0 to 1, or None."""
     return float(value) if is_number(value) and 0 <= value <= 1 else None
 
 
@@ -93,21 +99,20 @@ def _bar(rank: int, place: int, model: str, feature: Mapping[str, Any]) -> dict[
         "place": place,
         "model": model,
         "share": share,
-        "low": _fraction(feature.get("share_low")),
-        "high": _fraction(feature.get("share_high")),
+        "low": fraction(feature.get("share_low")),
+        "high": fraction(feature.get("share_high")),
         "text": percent(share),
     }
 
 
-def _legend(models: list[str]) -> Html:
-    """In the page's own font: text in the drawing is measured with another where that font is missing."""
+def legend(colors: Mapping[str, str]) -> Html:
+    """Squares of the colours, which stand under their meanings, in the page's own font.
+
+    Text in the drawing is measured with another font where that one is missing.
+    """
     keys = (
-        tag(
-            "span",
-            Html(f'<svg width="12" height="12"><rect width="12" height="12" fill="{_COLORS[model]}"/></svg>'),
-            model,
-        )
-        for model in models
+        tag("span", Html(f'<svg width="12" height="12"><rect width="12" height="12" fill="{color}"/></svg>'), meaning)
+        for meaning, color in colors.items()
     )
     return tag("div", *keys, class_="legend")
 
@@ -148,21 +153,20 @@ def _chart(
         .mark_text(align="right", dx=-8, fontSize=12, color="#1c2430")
         .encode(x=alt.datum(0), y=rank, text="name:N")
     )
-    return (
-        alt.layer(bars, whiskers, older, values, names)
-        .properties(
-            width=720,
-            height={"step": _ROW_HEIGHT[compared], "for": "position"},
-            padding={"left": 8 + 2 * max(len(label["name"]) for label in labels), "right": 60, "top": 5, "bottom": 5},
-        )
-        .configure(font=_FONT, aria=False, background="white")
-        .configure_view(stroke=None)
-        .configure_axis(gridColor="#eef1f4", domainColor="#aab4c0", labelColor="#5b6675", titleColor="#5b6675")
+    return alt.layer(bars, whiskers, older, values, names).properties(
+        width=720,
+        height={"step": _ROW_HEIGHT[compared], "for": "position"},
+        padding={"left": 8 + 2 * max(len(label["name"]) for label in labels), "right": 60, "top": 5, "bottom": 5},
     )
 
 
-def _svg(chart: alt.LayerChart) -> Html:
-    """The chart drawn by vl-convert, which needs neither a browser nor a network."""
+def drawn(chart: alt.LayerChart | alt.HConcatChart) -> Html:
+    """The chart in the report's colours, drawn by vl-convert, which needs neither a browser nor a network."""
+    styled = (
+        chart.configure(font=_FONT, aria=False, background="white")
+        .configure_view(stroke=None)
+        .configure_axis(gridColor="#eef1f4", domainColor="#aab4c0", labelColor="#5b6675", titleColor="#5b6675")
+    )
     text = io.StringIO()
-    chart.save(text, format="svg")
+    styled.save(text, format="svg")
     return Html(text.getvalue().strip())

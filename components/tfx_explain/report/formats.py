@@ -5,8 +5,8 @@ from __future__ import annotations
 import decimal
 import math
 import unicodedata
-from collections.abc import Callable
-from typing import TypeGuard
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeGuard
 
 ABSENT = "–"
 """Stands where there is no number."""
@@ -58,6 +58,41 @@ def interval(low: object, high: object, form: Callable[[object], str] = number) 
     if low is None and high is None:
         return ABSENT
     return f"{form(low)} to {form(high)}"
+
+
+def measured(measure: Mapping[str, Any] | None, form: Callable[[object], str] = number) -> str:
+    """`value (low to high)`, or the value alone where it has no interval."""
+    if not measure or measure.get("value") is None:
+        return ABSENT
+    bounds = interval(measure.get("low"), measure.get("high"), form)
+    return form(measure["value"]) if bounds == ABSENT else f"{form(measure['value'])} ({bounds})"
+
+
+def known(measure: Mapping[str, Any] | None) -> float | None:
+    """The value of a measured number, or None where there is none that can be drawn."""
+    value = (measure or {}).get("value")
+    return float(value) if is_number(value) and abs(value) < 10**300 else None
+
+
+def excludes(measure: Mapping[str, Any] | None, value: object) -> bool:
+    """Whether both ends of the interval and the value are known, and the value lies outside."""
+    low, high = (measure or {}).get("low"), (measure or {}).get("high")
+    return is_number(low) and is_number(high) and is_number(value) and not low <= value <= high
+
+
+def points(value: object) -> str:
+    """A difference of two fractions in percentage points, with its sign and one decimal."""
+    if not is_number(value) or abs(value) > 10**6:
+        return number(value)
+    scaled = f"{100 * value:+.1f}"
+    return f"{'0.0' if scaled in ('+0.0', '-0.0') else scaled} points"
+
+
+def listed(names: Iterable[object], most: int) -> str:
+    """The names with commas between them; of more than `most`, how many are left out."""
+    every = [str(name) for name in names]
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
 
 
 def visible(raw: str) -> str:

@@ -40,6 +40,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Iter
     return tag("table", head, tag("tbody", *body))
 
 
+def folded(title: str, *children: str, shut: bool = True) -> Html:
+    """Content behind its title, which opens and closes it without a script."""
+    state = {} if shut else {"open": "open"}
+    return tag("details", tag("summary", title), *children, **state)
+
+
 def page(title: str, *sections: str) -> str:
     """A whole document that loads nothing and runs no script."""
     head = joined(
@@ -88,12 +94,17 @@ td, li, p, h1 { white-space: pre-line; overflow-wrap: anywhere; }
 th { background: #eef1f4; text-align: left; vertical-align: bottom; font-weight: 600; }
 tbody tr:last-child td { border-bottom: 0; }
 th.number, td.number { text-align: right; }
-td.number { white-space: nowrap; }
+td.number { white-space: pre; }
 td.text { min-width: 60px; }
 .features td:first-child { min-width: 180px; }
 .features td:last-child { min-width: 60px; }
 .checks td:first-child, .checks td:nth-child(4) { min-width: 125px; }
 .checks td:last-child { min-width: 330px; }
+.slices td.text { min-width: 210px; }
+details { margin: 10px 0; }
+summary { padding: 4px 0; cursor: pointer; font-weight: 600; }
+details details { margin: 0; padding: 0 14px 6px; }
+details details summary { font-size: 13px; font-weight: 400; }
 .legend { padding: 0 0 10px; font-size: 13px; }
 .legend span { display: inline-block; margin-right: 22px; }
 .legend svg { display: inline; margin-right: 6px; }

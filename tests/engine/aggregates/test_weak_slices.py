@@ -3,7 +3,7 @@ import math
 import pytest
 
 from tfx_explain.engine.aggregates.intervals import Measured
-from tfx_explain.engine.aggregates.weak_slices import difference, rank, rank_profiting
+from tfx_explain.engine.aggregates.weak_slices import difference, rank
 
 NAN = float("nan")
 A, B, C = ((("city", "a"),), (("city", "b"),), (("city", "c"),))
@@ -57,13 +57,6 @@ def test_the_larger_score_stands_first_among_clear_ones():
 def test_a_loss_is_worse_where_it_is_larger():
     assert {r.slice for r in rank("binary_crossentropy", METRICS, SHARES)} == {C}
     assert {r.slice for r in rank("my_metric", METRICS, SHARES, higher_is_better=False)} == {C}
-
-
-def test_profiting_slices_lean_more_on_a_feature_and_do_better():
-    rows = rank_profiting("auc", METRICS, SHARES)
-    assert [(r.slice, r.feature, r.clear) for r in rows] == [(C, "y", True)]
-    assert rows[0].gap.value == pytest.approx(-0.1, abs=1e-12)
-    assert rows[0].score == pytest.approx(0.025, abs=1e-12)
 
 
 def test_ties_do_not_depend_on_the_order_of_the_input():

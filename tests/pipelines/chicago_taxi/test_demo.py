@@ -19,6 +19,7 @@ class _Outcome:
     model_id: int
     baseline_model_id: int | None
     reasons: tuple = ("A reason.",)
+    profits: tuple = ()
 
 
 @pytest.fixture

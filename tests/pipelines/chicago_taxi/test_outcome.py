@@ -95,12 +95,20 @@ def refused(tmp_path, evaluation):
     anomalies = tmp_path / "anomalies"
     anomalies.mkdir()
     results = [
-        {"check": "max_share", "verdict": "FAIL", "severity": "block", "sentence": "Too much."},
-        {"check": "share_change", "verdict": "FAIL", "severity": "warn", "sentence": "It moved."},
-        {"check": "completeness", "verdict": "PASS", "severity": "block", "sentence": "It adds up."},
+        {"check": "max_share", "verdict": "FAIL", "severity": "block", "sentence": "Too much.", "feature": "tip"},
+        {"check": "share_change", "verdict": "FAIL", "severity": "warn", "sentence": "It moved.", "feature": "fare"},
+        {"check": "completeness", "verdict": "PASS", "severity": "block", "sentence": "It adds up.", "feature": None},
     ]
     (anomalies / "anomalies.json").write_text(json.dumps({"results": results, "blocking": ["Too much."]}))
+    attributions = tmp_path / "attributions"
+    attributions.mkdir()
+    profiting = [
+        {"slice": name, "feature": feature, "drop": {"value": drop}, "overall_drop": {"value": 0.25}}
+        for feature, name, drop in [("tip", "hour=3", 0.5), ("tip", "hour=4", 0.125), ("fare", "hour=3", 0.75)]
+    ]
+    (attributions / "summary.json").write_text(json.dumps({"profiting_slices": profiting}))
     return {
+        "ExplainerGen": {"attributions": (attributions, {})},
         "Trainer": {"model": (tmp_path / "model", {})},
         "Evaluator": {
             "evaluation": (evaluation, {}),
@@ -132,6 +140,9 @@ def test_a_refused_run_is_read_as_it_stands(outcome_module, refused, tmp_path):
         "gate_blessed": False,
         "pushed": False,
         "reasons": ("Too much.",),
+        "profits": (
+            "Without 'tip' the loss would be larger by 0.25 over all rows, most in: hour=3 (0.50), hour=4 (0.12).",
+        ),
         "report": str(tmp_path / "anomalies" / "report.html"),
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tfx_explain.engine.aggregates.edges import reached
 from tfx_explain.names import NUM_BUCKETS
 
 _POSITIVE_EDGES = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
@@ -246,7 +247,7 @@ def accumulate(
     out.bin_sums["bin_weight"][:] = per_bin(spread)
     out.bin_sums["bin_sum"][:] = per_bin((weight[:, None] * a).ravel())
     out.bin_sums["bin_sum_label"][:] = per_bin(np.repeat(label_weight * label, len(features)))
-    column = np.searchsorted(HISTOGRAM_EDGES * histogram_unit, a, side="right")
+    column = reached(HISTOGRAM_EDGES * histogram_unit, a)
     flat = ((bucket[:, None] * len(features) + np.arange(len(features))) * HISTOGRAM_SIZE + column).ravel()
     out.histogram[:] = np.bincount(
         flat, weights=spread, minlength=NUM_BUCKETS * len(features) * HISTOGRAM_SIZE

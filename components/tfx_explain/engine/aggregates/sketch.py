@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from tfx_explain.engine.aggregates.edges import reached
 from tfx_explain.engine.aggregates.intervals import Z95
 
 RELATIVE_ERROR = 0.025
@@ -77,7 +78,7 @@ class QuantileSketch:
         weight, scaled = weight[counted].astype(np.float64), attributions[counted].astype(np.float64) / unit
         if not np.isfinite(scaled).all():
             raise ValueError("attributions must be finite. Received: NaN or infinite ones; count such rows as failed")
-        magnitude = np.searchsorted(_EDGES, np.abs(scaled), side="right") + 1
+        magnitude = reached(_EDGES, np.abs(scaled)) + 1
         place = _SIDE + np.sign(scaled).astype(np.int64) * magnitude
         cell = (np.arange(empty.num_features) * NUM_BINS + place).ravel()  # [n * F]
         size = empty.num_features * NUM_BINS

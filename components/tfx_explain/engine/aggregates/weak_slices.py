@@ -82,21 +82,6 @@ def rank(
     return _ranked([row for row in rows if row.gap.value > 0])
 
 
-def rank_profiting(
-    metric: str,
-    metrics: Mapping[SliceKey, Measured],
-    shares: Mapping[SliceKey, Mapping[FeatureName, Measured]],
-    higher_is_better: bool | None = None,
-) -> list[WeakSlice]:
-    """Slices that profit from a feature: the metric is better than overall, and the feature's share larger.
-
-    A feature that leaks the label where it is filled in looks like this. So does an honest one that is informative
-    there: the list says where to look. Arguments, order and errors are those of `rank`; gaps are negative here.
-    """
-    rows = _compare(metric, metrics, shares, higher_is_better)
-    return _ranked([row for row in rows if row.gap.value < 0 and row.shift.value > 0])
-
-
 def difference(first: Measured, second: Measured) -> Measured:
     """The difference first - second, its interval from those of both (MOVER) as if they were independent.
 
