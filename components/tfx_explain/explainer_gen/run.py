@@ -82,6 +82,8 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         settings = resolve(config, request.evaluation)
     except (SettingsError, EvaluatorResultError) as error:
         return not_explained(request, str(error), fingerprint)
+    slices = config.slices.model_copy(update={"min_slice_size": settings.min_slice_size})
+    config = config.model_copy(update={"slices": slices})
     spec = JobSpec(
         model_path=request.serving_path,
         config=config,

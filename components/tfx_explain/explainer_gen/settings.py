@@ -25,12 +25,14 @@ class Settings:
     Attributes:
       slicing: Evaluator's slices, else the configuration's; the required ones in any case.
       label, example_weight: where they are found, or None. What ExplainConfig says goes first.
+      min_slice_size: rows below which a slice is merged: the larger of the configuration's and Evaluator's.
       evaluation: Evaluator's result, or None.
     """
 
     slicing: Slicing
     label: Source | None
     example_weight: Source | None
+    min_slice_size: int
     evaluation: Evaluation | None
 
     @property
@@ -68,6 +70,7 @@ def resolve(config: ExplainConfig, evaluation_uri: str | None) -> Settings:
         slicing=dataclasses.replace(slicing, specs=tuple(dict.fromkeys((*slicing.specs, *required.specs)))),
         label=_label(config, theirs, functions),
         example_weight=_weight(config, theirs, functions),
+        min_slice_size=max(config.slices.min_slice_size, theirs.min_slice_size if theirs else 1),
         evaluation=evaluation,
     )
 

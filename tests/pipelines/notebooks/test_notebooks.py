@@ -48,11 +48,19 @@ def artifact(folder: Path, keys, status="explained"):
         for i, key in enumerate(keys)
     ]
     write_eval_result("tfma", None, "model", results, put)
+    drop = {"value": 0.4375, "low": 0.25, "high": 0.5}
+    profiting = {
+        "slice": "hour=4",
+        "feature": "fare",
+        "metric": "binary_crossentropy",
+        "drop": drop,
+        "overall_drop": drop,
+    }
     summary = {
         "status": status,
         "reason": "" if status == "explained" else "Evaluator refused the model",
         "weak_slices": [entry("hour=3", 0.3125)] if len(keys) > 1 else [],
-        "profiting_slices": [entry("hour=4", -0.4375)] if len(keys) > 1 else [],
+        "profiting_slices": [profiting] if len(keys) > 1 else [],
     }
     put("summary.json", json.dumps(summary).encode())
     return str(folder)
@@ -90,7 +98,7 @@ def test_every_cell_runs_and_shows_the_artifacts_numbers(tmp_path):
     assert "company=x, hour=3" in seen["metrics"]
     assert "0.3125" in seen["weak"]
     assert "hour=3" in seen["weak"]
-    assert "-0.4375" in seen["profiting"]
+    assert "0.4375" in seen["profiting"]
 
 
 def test_an_artifact_without_slices_is_shown(tmp_path):
