@@ -393,13 +393,18 @@ def importances(statistics: PermutationStatistics, draws: np.ndarray) -> dict[st
         name: {
             metric: Importance(
                 Measured(*(float(column[f]) for column in columns[:3])),
-                Measured(*(float(column[f]) for column in columns[3:6])),
+                _not_negative(Measured(*(float(column[f]) for column in columns[3:6]))),
                 float(columns[6][f]),
             )
             for metric, columns in table.items()
         }
         for f, name in enumerate(statistics.features)
     }
+
+
+def _not_negative(ratio: Measured) -> Measured:
+    """A ratio of losses, or of shares, is never below 0, however wide its interval."""
+    return Measured(ratio.value, ratio.low if np.isnan(ratio.low) else max(ratio.low, 0.0), ratio.high)
 
 
 def _row_values(task: str, unit: str, label: np.ndarray, scores: np.ndarray) -> np.ndarray:
