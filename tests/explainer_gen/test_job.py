@@ -320,3 +320,41 @@ def test_the_report_and_the_summary_are_finite_json(plain):
     text = (plain[0] / "summary.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in summary.json"))
     assert "<script" not in (plain[0] / "report.html").read_text()
+
+
+def passed(folder: Path, uri: str, tmp_path: Path) -> Reference:
+    """A reference whose one model lies at `uri`."""
+    candidate = read_candidate(str(folder))
+    record = candidate.record(uri, "1")
+    rows = candidate.manifest.read("pinned_rows.parquet")
+    first = Reference("default", candidate.pins, rows, (record,), ("passed", record.fingerprint))
+    write_reference(str(tmp_path / "passed"), first)
+    return read_reference(str(tmp_path / "passed"))
+
+
+def test_the_model_that_passed_is_explained_on_the_same_rows(model, plain, tmp_path):
+    other = export("vocabulary_smooth")
+    earlier = passed(plain[0], model.path, tmp_path)
+    config = CONFIG.model_copy(update={"paired": True})
+    summary = explain(tmp_path / "a", other, plain[1], config=config, reference=earlier)
+    assert summary["paired"]["absent"] is None
+    mine, theirs = rows_of(tmp_path / "a"), rows_of(plain[0])
+    difference = np.mean([row["prediction"] - theirs[name]["prediction"] for name, row in mine.items()])
+    overall = summary["paired"]["overall"]
+    assert overall["paired_rows"] == len(model.examples)
+    assert overall["prediction_difference"]["value"] == pytest.approx(difference, rel=1e-4)
+    shares = {f["name"]: f["share"] for f in plain[2]["features"]}
+    for feature in overall["features"]:
+        assert feature["reference_share"]["value"] == pytest.approx(shares[feature["name"]], rel=1e-5)
+        # The very rows that it was explained on when it passed: nothing of the difference is the data's.
+        assert feature["data_part"]["value"] == pytest.approx(0, abs=1e-6)
+    stored = read_manifest(str(tmp_path / "a"), "ModelAttributions").read_json("paired.json")
+    assert stored["slices"][0] == overall
+
+
+def test_a_model_that_is_gone_is_said_and_decides_nothing(model, plain, tmp_path):
+    earlier = passed(plain[0], str(tmp_path / "gone"), tmp_path)
+    config = CONFIG.model_copy(update={"paired": True})
+    summary = explain(tmp_path / "a", export("vocabulary_smooth"), plain[1], config=config, reference=earlier)
+    assert summary["status"] == "explained" and summary["paired"]["overall"] is None
+    assert "gone" in summary["paired"]["absent"]
