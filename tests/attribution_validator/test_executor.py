@@ -324,8 +324,8 @@ def test_unfinished_attributions(case):
 
 def test_a_newer_format(case):
     path = Path(case.attributions_uri) / "manifest.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 2'))
-    refused(case, "format 2", "upgrade")
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
+    refused(case, "format 3", "upgrade")
 
 
 def test_a_manifest_that_is_no_json(case):
@@ -693,6 +693,8 @@ def test_attributions_of_an_earlier_release_hold_no_groups(tmp_path):
     data = json.loads(manifest.read_text())
     data["files"] = [f for f in data["files"] if f["path"] != "group_statistics.parquet"]
     manifest.write_text(json.dumps(data))
+    refused(case, "group_statistics.parquet")  # what this release writes it must not lack
+    manifest.write_text(json.dumps(data | {"format_version": 1}))
     blessed, _, reference = case.run()
     assert blessed == 1
     assert "group_statistics.parquet" not in read_reference(reference).models[-1].files

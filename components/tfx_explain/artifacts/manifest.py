@@ -148,13 +148,14 @@ def read_manifest(uri: str, kind: str) -> Manifest:
     try:
         data = json.loads(raw)
         version, found = data["format_version"], data["kind"]
-        entries = {e["path"]: e for e in data["files"]} if version == FORMAT_VERSION else {}
+        readable = isinstance(version, int) and version <= FORMAT_VERSION
+        entries = {e["path"]: e for e in data["files"]} if readable else {}
         sums = {p: str(e["sha256"]) for p, e in entries.items()}
         rows = {p: int(e["rows"]) for p, e in entries.items()}
         content = data["content"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{MANIFEST_FILE} of {kind} at {uri} is damaged: {error!r}") from error
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if not readable:
         raise NewerFormatError(
             f"{kind} at {uri} has format {version!r}, this release reads up to {FORMAT_VERSION}; upgrade tfx-explain"
         )

@@ -6,8 +6,11 @@ Values are flat strings and numbers, under 1 KB each. Numbers may come back as d
 import importlib.metadata
 from typing import Final
 
-FORMAT_VERSION: Final = 1
-"""Version of every file format of the artifacts; readers accept it and all older ones."""
+FORMAT_VERSION: Final = 2
+"""Version of every file format of the artifacts; readers accept it and all older ones.
+
+2 added slices, groups of features, `sum_positive`, and weights by inclusion probability.
+"""
 
 # ModelAttributions.
 STATUS: Final = "status"

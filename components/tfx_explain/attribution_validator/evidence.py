@@ -133,7 +133,8 @@ def read_candidate(uri: str) -> Candidate:
             manifest,
             summary,
             slices,
-            read_groups(manifest.read(GROUPS_FILE), slices) if GROUPS_FILE in manifest.sha256 else {},
+            # The first format had no groups; in any later one a missing file is missing evidence.
+            read_groups(manifest.read(GROUPS_FILE), slices) if manifest.format_version > 1 else {},
             Pins.from_json(manifest.read(PINS_FILE).decode()),
         )
         _agree(candidate)

@@ -16,7 +16,7 @@ from tfx_explain.report.slices import slice_sections
 from tfx_explain.report.spread import spread_table
 from tfx_explain.report.weak_slices import weak_sections
 
-_FORMAT_VERSION: Final = 1
+_FORMAT_VERSION: Final = 2
 _STATUSES: Final = ("explained", "not_explained")
 _OPEN_ROWS: Final = 20
 

@@ -76,8 +76,9 @@ def measure_columns(
     low, high = np.quantile(np.where(known, table[1:], 0.0), [LOW, HIGH], axis=0)
     low, high = np.minimum(low, value), np.maximum(high, value)
     factor = small_sample_factor(filled)
-    low = np.where(factor == 1, low, value - factor * (value - low))
-    high = np.where(factor == 1, high, value + factor * (high - value))
+    with np.errstate(invalid="ignore"):  # a value that is not finite has no interval
+        low = np.where(factor == 1, low, value - factor * (value - low))
+        high = np.where(factor == 1, high, value + factor * (high - value))
     return value, np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
