@@ -11,6 +11,7 @@ from tfx_explain.report.formats import ABSENT, interval, is_number, measured, nu
 from tfx_explain.report.groups import group_sections
 from tfx_explain.report.html import Html, folded, joined, page, table, tag
 from tfx_explain.report.importance import importance_sections, shown_metric
+from tfx_explain.report.paired import paired_sections
 from tfx_explain.report.profiting import profiting_sections
 from tfx_explain.report.slices import slice_sections
 from tfx_explain.report.spread import spread_table
@@ -69,6 +70,7 @@ def attribution_sections(
         tag("h2", "What the model leans on"),
         *_notes(summary),
         _bars(candidate, references, named),
+        *paired_sections(summary),
         *importance_sections(summary),
         *group_sections(summary),
         *weak_sections(summary),

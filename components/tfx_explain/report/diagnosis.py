@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tfx_explain.report.attributions import check_format
-from tfx_explain.report.formats import ABSENT, interval, number, percent, text
-from tfx_explain.report.html import Html, escaped, page, table, tag
+from tfx_explain.report.formats import ABSENT, interval, number, text
+from tfx_explain.report.html import Html, page, table, tag
+from tfx_explain.report.paired import pair_table, part_of, size_of, value_of
 
 _CHANGES: Final = ("model", "data", "both", "neither", "unknown")
-_TOP: Final = 40
 _SLICES: Final = 30
 
 
@@ -33,7 +33,7 @@ def render_diagnosis(diagnosis: Mapping[str, Any]) -> str:
         f"{diagnosis['headline']} · diagnosis",
         _banner(diagnosis),
         tag("h2", "By feature"),
-        *_features(diagnosis),
+        *pair_table(diagnosis["overall"], "diagnosis.json"),
         tag("h2", "By slice"),
         _slices(diagnosis["slices"]),
         tag("h2", "Upstream"),
@@ -50,42 +50,10 @@ def _banner(diagnosis: Mapping[str, Any]) -> Html:
     return tag("section", tag("h1", diagnosis["headline"]), sentences, *notes, class_=kind)
 
 
-def _features(diagnosis: Mapping[str, Any]) -> list[Html]:
-    """Share now = share of the reference's model then + the data's part + the model's part."""
-    features = sorted(diagnosis["overall"]["features"], key=lambda f: (-_size(f), f["name"]))
-    header = [
-        "feature", "share now", "last model, same rows", "last model, at its time", "model part", "data part", "rank",
-        "row correlation",
-    ]  # fmt: skip
-    rows = [
-        [
-            _name(f),
-            _share(f["share"]),
-            _share(f["reference_share"]),
-            _share(f["reference_share_then"]),
-            _part(f["model_part"]),
-            _part(f["data_part"]),
-            _rank(f),
-            _value(f.get("correlation")),
-        ]
-        for f in features[:_TOP]
-    ]
-    note = (
-        "Shares of the summed |attribution|. Model part: this model less the last one that passed, on the same rows. "
-        "Data part: that model's share on today's rows less its share at its time. In brackets 5 % to 95 %."
-    )
-    left_out = [tag("p", f"{len(features) - _TOP} more in diagnosis.json.", class_="note")] if features[_TOP:] else []
-    return [
-        tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide features"),
-        *left_out,
-        tag("p", note, class_="note"),
-    ]
-
-
 def _slices(slices: Sequence[Mapping[str, Any]]) -> Html:
     if not slices:
         return tag("p", "No slice was compared.", class_="note")
-    ordered = sorted(slices, key=lambda s: (-max((_size(f) for f in s["features"]), default=0.0), s["name"]))
+    ordered = sorted(slices, key=lambda s: (-max((size_of(f) for f in s["features"]), default=0.0), s["name"]))
     rows = []
     for entry in ordered[:_SLICES]:
         by_model, by_data = (_largest(entry["features"], part) for part in ("model_part", "data_part"))
@@ -95,7 +63,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Html:
                 number(entry["paired_rows"]),
                 *by_model,
                 *by_data,
-                _value(entry.get("absolute_prediction_difference")),
+                value_of(entry.get("absolute_prediction_difference")),
             ]
         )
     header = ["slice", "paired rows", "model: feature", "part", "data: feature", "part", "mean |prediction change|"]
@@ -107,7 +75,7 @@ def _largest(features: Sequence[Mapping[str, Any]], part: str) -> tuple[str, str
     if not known:
         return ABSENT, ABSENT
     feature = min(known, key=lambda f: (-abs(f[part]["value"]), f["name"]))
-    return str(feature["name"]), _part(feature[part])
+    return str(feature["name"]), part_of(feature[part])
 
 
 def _lineage(diagnosis: Mapping[str, Any]) -> list[Html]:
@@ -147,45 +115,6 @@ def _model(model: Mapping[str, Any]) -> str:
 
 def _yes(value: bool | None, yes: str, no: str) -> str:
     return ABSENT if value is None else yes if value else no
-
-
-def _size(feature: Mapping[str, Any]) -> float:
-    """How much of a feature's share moved, for either reason; the move itself where the parts are unknown."""
-    parts = [feature[p]["value"] for p in ("model_part", "data_part") if feature[p] is not None]
-    known = [abs(p) for p in parts if p is not None]
-    if known:
-        return max(known)
-    now, then = feature["share"], feature.get("reference_share_then")
-    if not now or not then or now["value"] is None or then["value"] is None:
-        return 0.0
-    return abs(now["value"] - then["value"])
-
-
-def _name(feature: Mapping[str, Any]) -> str:
-    where = {"candidate": " (not used by this model)", "reference": " (new)"}.get(feature["absent_from"], "")
-    return f"{feature['name']}{where}"
-
-
-def _share(measured: Mapping[str, Any] | None) -> str:
-    return ABSENT if measured is None else percent(measured["value"])
-
-
-def _part(measured: Mapping[str, Any] | None) -> Html:
-    """A signed part with its interval below."""
-    if measured is None or measured["value"] is None:
-        return escaped(ABSENT)
-    value = measured["value"]
-    sign = "+" if value > 0 else ""
-    return escaped(f"{sign}{percent(value)}\n[{interval(measured['low'], measured['high'], percent)}]")
-
-
-def _rank(feature: Mapping[str, Any]) -> str:
-    now, then = feature.get("rank"), feature.get("reference_rank")
-    return ABSENT if now is None and then is None else f"{text(then)} → {text(now)}"
-
-
-def _value(measured: Mapping[str, Any] | None) -> str:
-    return ABSENT if measured is None else number(measured["value"])
 
 
 def _interval(measured: Mapping[str, Any] | None) -> str:
