@@ -358,3 +358,9 @@ def test_a_model_that_is_gone_is_said_and_decides_nothing(model, plain, tmp_path
     summary = explain(tmp_path / "a", export("vocabulary_smooth"), plain[1], config=config, reference=earlier)
     assert summary["status"] == "explained" and summary["paired"]["overall"] is None
     assert "gone" in summary["paired"]["absent"]
+
+
+def test_a_group_of_features_that_nobody_knows_is_refused_by_name(model, plain, tmp_path):
+    config = CONFIG.model_copy(update={"feature_groups": {"where": ("lattitude", plain[2]["features"][0]["name"])}})
+    summary = explain(tmp_path / "a", model, plain[1], config=config)
+    assert summary["status"] == "not_explained" and "lattitude" in summary["reason"]

@@ -166,6 +166,14 @@ class ModelExplainer:
                 f"Received: target={spec.config.target}"
             )
             return
+        known = {*model.features, *model.unused_features, *model.uncovered_features, *self._profiles}
+        unknown = sorted({m for members in spec.config.feature_groups.values() for m in members} - known)
+        if unknown:  # a typo would take a check of the gate away
+            self.facts = ModelFacts(
+                error=f"feature_groups must name features of the examples or the model, such as {sorted(known)[:20]}. "
+                f"Received: {unknown}"
+            )
+            return
         self._baseline = model.encode([self._baseline_example])
         label_error, self._labels = None, None
         if spec.label is None:

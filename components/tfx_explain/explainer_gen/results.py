@@ -141,7 +141,7 @@ def write_result(
         "target": model.target,
         "task": None if label_errors else model.task,
         "label_error": label_errors[0] if label_errors else None,
-        "notes": list(model.notes),
+        "notes": [*model.notes, *_unmet(spec, model, profiles, slices)],
         "input_baseline_source": model.input_baseline_source,
         "input_baseline": {
             n: [base64.b64encode(v).decode() if isinstance(v, bytes) else v for v in values]
@@ -176,6 +176,22 @@ def write_result(
         "files": files,
     }
     write_file(FileSystems.join(staging, JOB_FILE), json.dumps(result, sort_keys=True, indent=1).encode())
+
+
+def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile], slices: SlicePlan) -> Iterable[str]:
+    """What the configuration names and the data or the model do not have."""
+    if not profiles:
+        return
+    for name, members in sorted(spec.config.feature_groups.items()):
+        unknown = [m for m in members if m not in model.features]
+        if unknown:
+            yield f"feature group {name!r} is measured without {unknown}, which the model does not use"
+    seen = {p.name for p in profiles}
+    for name in spec.config.keep_features:
+        if name not in seen:
+            yield f"no row of the sample has the feature {name!r} of keep_features"
+    for name in slices.missing:
+        yield f"no row belongs to the required slice {name}"
 
 
 def _overall_pair(entries: Mapping[str, Any]) -> dict[str, Any]:
