@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -230,6 +232,11 @@ def examples_fingerprint(content: tuple[int, int], splits: Sequence[str]) -> str
 def kept_places(slices: SlicePlan) -> list[int]:
     """Numbers of the slices that later comparisons are made of: the overall one, and those that checks name."""
     return [i for i, key in enumerate(slices.keys) if not i or key in slices.required]
+
+
+def sum_in_order(shards: Iterable[tuple[int, Any]]) -> Any:
+    """Sum of what (number, sums) of shards hold, by their numbers: the same bits whoever did which shard."""
+    return functools.reduce(operator.add, [sums for _, sums in sorted(shards, key=lambda shard: shard[0])])
 
 
 def finish_slice(

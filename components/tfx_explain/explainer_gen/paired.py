@@ -25,7 +25,7 @@ from tfx_explain.engine.aggregates.paired import (
     compare,
     share_drifts,
 )
-from tfx_explain.explainer_gen.aggregate import draw_seed, examples_fingerprint, shard_count
+from tfx_explain.explainer_gen.aggregate import draw_seed, examples_fingerprint, shard_count, sum_in_order
 from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer, ModelFacts
 from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.sampled import MODEL_SAMPLE, Sample
@@ -369,10 +369,7 @@ def finish_pairs(
     if reasons:
         return
     place, shards = element
-    ordered = [sums for _, sums in sorted(shards, key=lambda s: s[0])]
-    total = ordered[0]
-    for sums in ordered[1:]:
-        total = total + sums
+    total = sum_in_order(shards)
     seed = draw_seed(spec, content)
     draws = bucket_draws(seed)
     then = stored.slices.get(slices.names[place])

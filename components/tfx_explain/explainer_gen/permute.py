@@ -17,7 +17,7 @@ from tfx_explain.engine.aggregates.permutation import (
     importances,
 )
 from tfx_explain.engine.methods.permutation import Donors
-from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count
+from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count, sum_in_order
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer
 from tfx_explain.explainer_gen.row_ids import row_ids
@@ -360,8 +360,5 @@ def finish_permuted(
 ) -> tuple[int, dict[str, dict[str, Importance]]]:
     """(slice, importances by item and metric)."""
     place, shards = element
-    ordered = [sums for _, sums in sorted(shards, key=lambda s: s[0])]
-    total = ordered[0]
-    for sums in ordered[1:]:
-        total = total + sums
+    total = sum_in_order(shards)
     return place, importances(total, bucket_draws(draw_seed(spec, content)))
