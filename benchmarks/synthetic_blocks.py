@@ -12,7 +12,8 @@ from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.explainer_gen.columns import Column, Columns
-from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelFacts
+from tfx_explain.explainer_gen.explain import ExplainedBlock
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import label_fields
 from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.row_ids import ID_DTYPE, buckets

@@ -13,8 +13,8 @@ from tests.engine.feature_graph.small_models import SPEC, columns, numbers, rand
 from tfx_explain.config import ExplainConfig
 from tfx_explain.diagnosis.job import PAIRS_FILE, pair_examples
 from tfx_explain.engine.aggregates.buckets import Rows, accumulate
-from tfx_explain.explainer_gen.explain import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.job import release_models
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, incomparable, reference_spec
 from tfx_explain.explainer_gen.slicing import Slicing
 from tfx_explain.names import OVERALL

@@ -20,8 +20,8 @@ from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder,
 from tfx_explain.diagnosis.words import describe
 from tfx_explain.engine.aggregates.comparisons import moved_inputs
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
-from tfx_explain.explainer_gen.explain import JobSpec
 from tfx_explain.explainer_gen.job import release_models
+from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
 from tfx_explain.explainer_gen.run import CONFIG_FILE, REPORT_FILE
 from tfx_explain.explainer_gen.settings import Settings, SettingsError, resolve

@@ -11,8 +11,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.utils import shared
 
 from tfx_explain.explainer_gen.aggregate import examples_fingerprint
-from tfx_explain.explainer_gen.explain import JobSpec
 from tfx_explain.explainer_gen.job import Explain
+from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import PairedOutcome, Partner, explain_pairs, paired_entries
 from tfx_explain.explainer_gen.results import write_file
 from tfx_explain.explainer_gen.sampled import sample_examples

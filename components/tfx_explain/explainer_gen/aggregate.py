@@ -18,7 +18,8 @@ from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, present
 from tfx_explain.engine.aggregates.intervals import seed_from
 from tfx_explain.engine.aggregates.permutation import edges_size, score_edges
 from tfx_explain.engine.aggregates.sketch import QuantileSketch
-from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelFacts
+from tfx_explain.explainer_gen.explain import ExplainedBlock
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
 from tfx_explain.explainer_gen.strata import SlicePlan

@@ -18,7 +18,8 @@ from tfx_explain.engine.feature_graph import FeatureModelError
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.examples import canonical, write_example
-from tfx_explain.explainer_gen.explain import JobSpec, ModelExplainer
+from tfx_explain.explainer_gen.explain import ModelExplainer
+from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.profiles import FeatureProfile, profile
 from tfx_explain.explainer_gen.row_ids import KEY_DTYPE, order_keys, row_ids
 from tfx_explain.explainer_gen.sampling import MODEL_SAMPLE_ROWS

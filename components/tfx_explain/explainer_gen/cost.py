@@ -16,7 +16,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from tfx_explain.config import ExplainConfig
 from tfx_explain.explainer_gen.aggregate import block_totals, scale_of, slice_parts, sum_shard
-from tfx_explain.explainer_gen.explain import JobSpec, ModelExplainer
+from tfx_explain.explainer_gen.explain import ModelExplainer
+from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.permute import DonorTable, Given, donors_of, permute
 from tfx_explain.explainer_gen.profiles import feature_values, profile
 from tfx_explain.explainer_gen.sampling import RowBatch, SmallestKeys, identify, make_block

@@ -4,99 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-import os
-import platform
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from tfx_explain.artifacts.pins import Pins, Values
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
-from tfx_explain.engine.feature_graph import Encoded, FeatureModel, FeatureModelError, Narrow, PermutationModel
+from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
-from tfx_explain.engine.feature_graph.loading import LoadedSignature, load_signature
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
-from tfx_explain.explainer_gen.beside import Evaluation
 from tfx_explain.explainer_gen.columns import Column, Columns, decode
+from tfx_explain.explainer_gen.environment import environment_facts
 from tfx_explain.explainer_gen.examples import write_example
-from tfx_explain.explainer_gen.labels import LabelError, NumberReader, Source, label_fields
+from tfx_explain.explainer_gen.input_baseline import resolve_input_baseline
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
+from tfx_explain.explainer_gen.labels import LabelError, NumberReader, label_fields
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
 from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
-from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
+from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import SlicePlan
-
-_MIN_SAMPLE = 16
-_CPU_FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
-
-
-@dataclasses.dataclass(frozen=True)
-class JobSpec:
-    """Everything that the job's workers need to know, ready to be pickled.
-
-    Attributes:
-      model_path: the serving model's folder.
-      config: what to explain.
-      slicing: which slices there are.
-      label, example_weight: where they are found, or None.
-      fingerprint: of the model's files; intervals draw by it.
-      evaluation: Evaluator's result, or None.
-      pins: of the reference, or None on a first run.
-      pinned_rows: (role, id, example) that the reference pins; empty on a first run.
-      statistics_baseline: raw values that StatisticsGen knows, by feature.
-      categorical_ints: int features that the schema calls categorical.
-    """
-
-    model_path: str
-    config: ExplainConfig
-    slicing: Slicing = dataclasses.field(default_factory=Slicing)
-    label: Source | None = None
-    example_weight: Source | None = None
-    fingerprint: str = ""
-    evaluation: Evaluation | None = None
-    pins: Pins | None = None
-    pinned_rows: tuple[tuple[str, str, bytes], ...] = ()
-    statistics_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
-    categorical_ints: frozenset[str] = frozenset()
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelFacts:
-    """What the model turned out to be; the same from every worker.
-
-    Attributes:
-      error: why the model cannot be explained, or None.
-      label_error: why there are no labels, or None.
-      permutable: raw features that can be permuted; none where nothing is to be.
-      only_grouped: those of them that the model refuses when they alone are replaced.
-      reparsed: those of them that are replaced in the raw example.
-    """
-
-    error: str | None = None
-    features: tuple[str, ...] = ()
-    unused_features: tuple[str, ...] = ()
-    uncovered_features: tuple[str, ...] = ()
-    cut_policies: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    output: str = ""
-    link: str = ""
-    unit: str = ""
-    num_targets: int = 0
-    target: str = ""
-    task: str | None = None
-    label_error: str | None = None
-    permutable: tuple[str, ...] = ()
-    only_grouped: tuple[str, ...] = ()
-    reparsed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
-    input_baseline_source: str = ""
-    environment: str = ""
+from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +85,7 @@ class ModelExplainer:
         environment = json.dumps(environment_facts(), sort_keys=True)
         try:
             # Policies of features that this model does not have stay out: they are another model's.
-            self.model = _load(spec, sample, self._baseline_example, policies)
+            self.model = load_model(spec, sample, self._baseline_example, policies)
         except FeatureModelError as error:
             self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
             return
@@ -351,8 +281,8 @@ class ModelExplainer:
         ok, failures = columns.readable.copy(), Counter[str]()
         if (~ok).any():
             failures["the record is no tf.Example"] += int((~ok).sum())
-        used = _raw_names(self.facts)
-        for name, bad in _not_finite(columns, used):
+        used = raw_names(self.facts)
+        for name, bad in not_finite(columns, used):
             new = bad[ok[bad]]
             failures[f"feature {name!r} is not finite"] += len(new)
             ok[new] = False
@@ -392,32 +322,6 @@ class ModelExplainer:
         return out
 
 
-def resolve_input_baseline(spec: JobSpec, profiles: Mapping[str, FeatureProfile]) -> tuple[dict[str, Values], str]:
-    """(raw value of each feature, where most of it comes from).
-
-    For each feature the first that knows it: the reference, the configuration, StatisticsGen, the sample.
-    """
-    sample = {n: (p.kind, p.central) for n, p in profiles.items()}
-    given = {n: _typed(n, v, profiles) for n, v in (spec.config.input_baseline or {}).items()}
-    pinned = dict(spec.pins.input_baseline) if spec.pins else {}
-    known = {n: v for n, v in spec.statistics_baseline.items() if n not in sample or sample[n][0] == v[0]}
-    source = "reference" if pinned else "given" if given else "statistics" if known else "sample"
-    return sample | known | given | pinned, source
-
-
-def _typed(name: str, value: Any, profiles: Mapping[str, FeatureProfile]) -> Values:
-    """A configured value in the kind that the examples have."""
-    values = tuple(value) if isinstance(value, tuple) else (value,)
-    kind = profiles[name].kind if name in profiles else None
-    if kind is None:
-        kind = "b" if isinstance(values[0], str) else "f" if isinstance(values[0], float) else "i"
-    if kind == "b":
-        return kind, tuple(str(v).encode() for v in values)
-    if any(isinstance(v, str) for v in values):
-        raise ValueError(f"input_baseline of feature {name!r} must be a number. Received: {value!r}")
-    return kind, tuple(float(v) if kind == "f" else int(v) for v in values)
-
-
 def _overridden(spec: JobSpec) -> Iterable[str]:
     """Says which settings the reference's pins take the place of."""
     if spec.pins is None:
@@ -434,83 +338,3 @@ def task_of(link: str, num_targets: int) -> str | None:
     if link == "sigmoid":
         return "binary" if num_targets == 1 else None
     return "multiclass"
-
-
-def environment_facts() -> dict[str, Any]:
-    """What bits may depend on: the versions, the instruction set and TensorFlow's switches."""
-    flags: list[str] = []
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            words = next((line for line in file if line.lower().startswith(("flags", "features"))), "").split()
-        flags = [f for f in _CPU_FLAGS if f in words]
-    return {
-        "cpu_flags": flags,
-        "machine": platform.machine(),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "tensorflow": tf.version.VERSION,
-        "switches": {
-            k: os.environ[k] for k in sorted(os.environ) if k.startswith(("ONEDNN_", "TF_ENABLE_ONEDNN", "TF_XLA"))
-        },
-    }
-
-
-def _load(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:
-    """Loads the model; it is split and verified on the rows of the sample that it can run."""
-    logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
-    columns = decode(sample)
-
-    def finite(names: Collection[str] | None) -> list[bytes]:
-        good = columns.readable.copy()
-        for _, bad in _not_finite(columns, names):
-            good[bad] = False
-        return [raw for raw, ok in zip(sample, good, strict=True) if ok]
-
-    rows = finite(None)
-
-    def load(usable: Sequence[bytes]) -> FeatureModel:
-        if not usable:
-            raise ExampleError(
-                f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, "
-                "or lack features that its parser asks for"
-            )
-        return FeatureModel.load(
-            spec.model_path,
-            sample=usable,
-            signature=spec.config.signature,
-            output=spec.config.output,
-            unit=spec.config.unit,
-            input_baseline=baseline,
-            cut_policies=policies,
-            from_logits=spec.config.from_logits,
-        )
-
-    if len(rows) < min(_MIN_SAMPLE, len(sample)):
-        # A column that is never finite says nothing against rows of a model that does not read it.
-        model = load(finite(()))
-        rows = finite(_raw_names(model))
-    try:
-        return load(rows)
-    except ExampleError:
-        loaded = load_signature(spec.model_path, spec.config.signature)
-        return load([row for row in rows if _runs(loaded, row)])
-
-
-def _raw_names(model: FeatureModel | ModelFacts) -> set[str]:
-    """Names of the raw features that a model uses: each as it is, and the parts of a cross `a x b`."""
-    return {part for f in (*model.features, *model.uncovered_features) for part in (f, *f.split(" x "))}
-
-
-def _runs(loaded: LoadedSignature, row: bytes) -> bool:
-    try:
-        loaded.outputs(np.array([row], object))
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True
-
-
-def _not_finite(columns: Columns, names: Collection[str] | None = None) -> Iterable[tuple[str, np.ndarray]]:
-    """(feature, rows) of float features that hold NaN or infinity."""
-    for (name, kind), column in columns.columns.items():
-        if kind == "f" and (names is None or name in names) and not np.isfinite(column.values).all():
-            yield name, np.unique(np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)])

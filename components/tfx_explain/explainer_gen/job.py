@@ -18,7 +18,8 @@ from apache_beam.utils import shared
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.aggregates.permutation import PermutedRows
 from tfx_explain.explainer_gen.aggregate import Scale, block_totals, finish_slice, scale_of, slice_parts, sum_shard
-from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer, ModelFacts
+from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.paired import Partner, explain_pairs
 from tfx_explain.explainer_gen.permute import (
     DonorBlock,

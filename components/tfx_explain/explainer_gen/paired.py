@@ -26,7 +26,8 @@ from tfx_explain.engine.aggregates.paired import (
     share_drifts,
 )
 from tfx_explain.explainer_gen.aggregate import draw_seed, examples_fingerprint, shard_count, sum_in_order
-from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer, ModelFacts
+from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.sampled import MODEL_SAMPLE, Sample
 from tfx_explain.explainer_gen.sampling import Block, SamplePlan, is_in

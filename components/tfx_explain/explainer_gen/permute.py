@@ -19,7 +19,8 @@ from tfx_explain.engine.aggregates.permutation import (
 from tfx_explain.engine.methods.permutation import Donors
 from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count, sum_in_order
 from tfx_explain.explainer_gen.columns import Columns, decode
-from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelExplainer
+from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
+from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.row_ids import row_ids
 from tfx_explain.explainer_gen.sampling import Block, is_in
 from tfx_explain.explainer_gen.strata import SlicePlan

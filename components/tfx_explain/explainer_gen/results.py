@@ -23,7 +23,8 @@ from tfx_explain.explainer_gen.beside import (
     weak_slices,
 )
 from tfx_explain.explainer_gen.eval_result import write_eval_result
-from tfx_explain.explainer_gen.explain import ExplainedBlock, JobSpec, ModelFacts
+from tfx_explain.explainer_gen.explain import ExplainedBlock
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome
 from tfx_explain.explainer_gen.paired import PairedOutcome, paired_entries
 from tfx_explain.explainer_gen.permute import PermutationPlan

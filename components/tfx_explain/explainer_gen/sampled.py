@@ -12,7 +12,7 @@ from apache_beam.metrics import Metrics
 from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
 
 from tfx_explain.explainer_gen.examples import canonical
-from tfx_explain.explainer_gen.explain import JobSpec
+from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.profiles import feature_values, profile
 from tfx_explain.explainer_gen.row_ids import hexadecimal, ids_of
 from tfx_explain.explainer_gen.sampling import (

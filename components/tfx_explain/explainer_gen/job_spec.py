@@ -1,0 +1,75 @@
+"""What every worker of the job is told, and what the model turned out to be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from tfx_explain.artifacts.pins import Pins, Values
+from tfx_explain.config import ExplainConfig
+from tfx_explain.explainer_gen.beside import Evaluation
+from tfx_explain.explainer_gen.labels import Source
+from tfx_explain.explainer_gen.slicing import Slicing
+
+
+@dataclasses.dataclass(frozen=True)
+class JobSpec:
+    """Everything that the job's workers need to know, ready to be pickled.
+
+    Attributes:
+      model_path: the serving model's folder.
+      config: what to explain.
+      slicing: which slices there are.
+      label, example_weight: where they are found, or None.
+      fingerprint: of the model's files; intervals draw by it.
+      evaluation: Evaluator's result, or None.
+      pins: of the reference, or None on a first run.
+      pinned_rows: (role, id, example) that the reference pins; empty on a first run.
+      statistics_baseline: raw values that StatisticsGen knows, by feature.
+      categorical_ints: int features that the schema calls categorical.
+    """
+
+    model_path: str
+    config: ExplainConfig
+    slicing: Slicing = dataclasses.field(default_factory=Slicing)
+    label: Source | None = None
+    example_weight: Source | None = None
+    fingerprint: str = ""
+    evaluation: Evaluation | None = None
+    pins: Pins | None = None
+    pinned_rows: tuple[tuple[str, str, bytes], ...] = ()
+    statistics_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
+    categorical_ints: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """What the model turned out to be; the same from every worker.
+
+    Attributes:
+      error: why the model cannot be explained, or None.
+      label_error: why there are no labels, or None.
+      permutable: raw features that can be permuted; none where nothing is to be.
+      only_grouped: those of them that the model refuses when they alone are replaced.
+      reparsed: those of them that are replaced in the raw example.
+    """
+
+    error: str | None = None
+    features: tuple[str, ...] = ()
+    unused_features: tuple[str, ...] = ()
+    uncovered_features: tuple[str, ...] = ()
+    cut_policies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    output: str = ""
+    link: str = ""
+    unit: str = ""
+    num_targets: int = 0
+    target: str = ""
+    task: str | None = None
+    label_error: str | None = None
+    permutable: tuple[str, ...] = ()
+    only_grouped: tuple[str, ...] = ()
+    reparsed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
+    input_baseline_source: str = ""
+    environment: str = ""

@@ -1,0 +1,78 @@
+"""Loads the model on the rows of the sample that it can run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_explain.engine.feature_graph import FeatureModel
+from tfx_explain.engine.feature_graph.errors import ExampleError
+from tfx_explain.engine.feature_graph.loading import LoadedSignature, load_signature
+from tfx_explain.explainer_gen.columns import Columns, decode
+from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
+
+_MIN_SAMPLE = 16
+
+
+def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:
+    """Loads the model; it is split and verified on the rows of the sample that it can run."""
+    logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
+    columns = decode(sample)
+
+    def finite(names: Collection[str] | None) -> list[bytes]:
+        good = columns.readable.copy()
+        for _, bad in not_finite(columns, names):
+            good[bad] = False
+        return [raw for raw, ok in zip(sample, good, strict=True) if ok]
+
+    rows = finite(None)
+
+    def load(usable: Sequence[bytes]) -> FeatureModel:
+        if not usable:
+            raise ExampleError(
+                f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, "
+                "or lack features that its parser asks for"
+            )
+        return FeatureModel.load(
+            spec.model_path,
+            sample=usable,
+            signature=spec.config.signature,
+            output=spec.config.output,
+            unit=spec.config.unit,
+            input_baseline=baseline,
+            cut_policies=policies,
+            from_logits=spec.config.from_logits,
+        )
+
+    if len(rows) < min(_MIN_SAMPLE, len(sample)):
+        # A column that is never finite says nothing against rows of a model that does not read it.
+        model = load(finite(()))
+        rows = finite(raw_names(model))
+    try:
+        return load(rows)
+    except ExampleError:
+        loaded = load_signature(spec.model_path, spec.config.signature)
+        return load([row for row in rows if _runs(loaded, row)])
+
+
+def raw_names(model: FeatureModel | ModelFacts) -> set[str]:
+    """Names of the raw features that a model uses: each as it is, and the parts of a cross `a x b`."""
+    return {part for f in (*model.features, *model.uncovered_features) for part in (f, *f.split(" x "))}
+
+
+def _runs(loaded: LoadedSignature, row: bytes) -> bool:
+    try:
+        loaded.outputs(np.array([row], object))
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
+
+
+def not_finite(columns: Columns, names: Collection[str] | None = None) -> Iterable[tuple[str, np.ndarray]]:
+    """(feature, rows) of float features that hold NaN or infinity."""
+    for (name, kind), column in columns.columns.items():
+        if kind == "f" and (names is None or name in names) and not np.isfinite(column.values).all():
+            yield name, np.unique(np.repeat(np.arange(columns.rows), column.lengths)[~np.isfinite(column.values)])
