@@ -53,13 +53,16 @@ def test_a_refusal_exits_with_one_and_writes_no_reference(folder):
         "validate", "--attributions", folder / "leaky", "--config", folder / "first.yaml", "--output", folder / "out"
     )
     assert (code, "REFUSED" in text) == (1, True)
+    rows = [line for line in text.splitlines() if "FAIL" in line or "PASS" in line]
+    assert "FAIL" in rows[0] and "PASS" in rows[-1]
     assert not (folder / "out" / "reference").exists()
     data = json.loads(read_manifest(str(folder / "out" / "anomalies"), "AttributionAnomalies").read("anomalies.json"))
     assert data["blessed"] is False and "'leak' carries" in data["blocking"][0]
 
 
 def test_no_reference_and_damage_exit_with_two(folder):
-    assert call("validate", "--attributions", folder / "one")[0] == 2
+    code, text = call("validate", "--attributions", folder / "one")
+    assert (code, "want of a reference" in text) == (2, True)
     (folder / "one" / "summary.json").write_text("{}")
     code, text = call("validate", "--attributions", folder / "one", "--config", folder / "first.yaml")
     assert code == 2

@@ -7,6 +7,7 @@ import glob as globbing
 import logging
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -158,7 +159,8 @@ def validate(
     judged = judge_artifacts(str(attributions), [] if reference is None else [str(reference)], policy, today)
     console = rich.console.Console()
     table = rich.table.Table("check", "verdict", "what was found")
-    for result in judged.verdict.results:
+    # What refuses is what a reader looks for; the order of the checks is kept otherwise.
+    for result in sorted(judged.verdict.results, key=lambda r: (not r.blocks, r.verdict == "PASS")):
         table.add_row(result.check, result.verdict, rich.markup.escape(result.sentence))
     console.print(table)
     if output is not None:
@@ -170,8 +172,12 @@ def validate(
             write_reference(str(output / "reference"), changed)
             console.print(f"reference: {output / 'reference'}", markup=False, soft_wrap=True)
         console.print(f"report: {output / 'anomalies' / REPORT_FILE}", markup=False, soft_wrap=True)
-    code = exit_code([r.verdict for r in judged.verdict.blocking])
-    console.print({PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: "UNDECIDED: no pass for want of evidence"}[code])
+    blocking = {r.verdict for r in judged.verdict.blocking}
+    code = exit_code(blocking)
+    if code == REFUSED and judged.reference is not None and judged.reference.models:
+        console.print("what changed, the model or the data: tfx-explain diagnose", markup=False)
+    missing = "a reference" if blocking == {"NO_REFERENCE"} else "evidence"
+    console.print({PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: f"UNDECIDED: no pass for want of {missing}"}[code])
     raise typer.Exit(code)
 
 
@@ -292,7 +298,7 @@ def _lineage(
         return None, str(error)
 
 
-def exit_code(blocking: list[str]) -> int:
+def exit_code(blocking: Collection[str]) -> int:
     """0 when nothing blocks; 1 when a blocking result is a finding; 2 when all of them are lack of evidence."""
     if not blocking:
         return PASSED

@@ -167,6 +167,20 @@ def test_without_a_reference_the_policy_decides(tmp_path):
     assert case.run()[0] == 1
 
 
+def test_attributions_made_with_a_reference_claim_no_first_run(tmp_path):
+    """Else a lost --reference, or an unwired input, would let a model pass that nothing was compared with."""
+    case = Case(tmp_path, config={"without_reference": FIRST_RUN})
+    assert case.run()[0]
+    rewrite(
+        case,
+        "summary.json",
+        lambda data: json.dumps(
+            (old := json.loads(data)) | {"method": old["method"] | {"input_baseline_source": "reference"}}
+        ).encode(),
+    )
+    refused(case, "a first run must not be claimed")
+
+
 def test_an_empty_reference_counts_as_none(case):
     *_, reference = case.run()
     history = read_reference(reference)

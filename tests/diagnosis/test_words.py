@@ -50,7 +50,7 @@ def test_slices_speak_only_of_what_is_not_seen_in_all_rows():
         entry(feature("tips", 0.9, 0.1, None), name="hour=4"),
     ]
     said = describe(diagnosis(feature("tips", 0.5, 0.1, 0.1), slices=slices))["sentences"]
-    assert "Model: in slice hour=3 the share of 'fare' is changed by 30.0 %." in said
+    assert "Model: in slice hour=3 the share of 'fare' is lower by 30.0 percentage points." in said
     assert not any("hour=4" in s for s in said)
 
 

@@ -62,6 +62,11 @@ class Candidate:
         return self.summary["fingerprints"]["model"]
 
     @property
+    def made_with_reference(self) -> bool:
+        """Whether its input baseline and value bins are those of models that passed."""
+        return self.summary["method"]["input_baseline_source"] == "reference"
+
+    @property
     def slice_keys(self) -> dict[str, SliceKey]:
         """Keys of the slices with bucket statistics, by name; without the overall one."""
         shown = self.summary.get("slices", ())
@@ -150,6 +155,7 @@ def _agree(candidate: Candidate) -> None:
     summary, statistics = candidate.summary, candidate.statistics
     evidence = candidate.evidence()
     texts = [evidence.fingerprint, summary["model"]["uri"], *(f["name"] for f in summary["features"])]
+    texts.append(summary["method"]["input_baseline_source"])
     if not all(isinstance(t, str) for t in texts):
         raise ArtifactError("summary.json is damaged: names and fingerprints must be text")
     if {f["name"] for f in summary["features"]} != set(statistics.features):
@@ -204,6 +210,13 @@ def judge_artifacts(
         )
         results.append(refusal("reference", sentence))
         reference = None
+    if candidate is not None and reference is None and candidate.made_with_reference:
+        sentence = (
+            "The attributions were made with the input baseline and value bins of a reference, so models have passed "
+            "this gate before, and the gate was given no reference: a first run must not be claimed. Give it the one "
+            "that ExplainerGen had (input `reference`; on the command line --reference)."
+        )
+        results.append(refusal("reference", sentence))
     if candidate is None or any(r.check == "reference" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference)
     newest = reference.newest_other(candidate.fingerprint) if reference else None

@@ -104,11 +104,12 @@ def _slices(slices: Sequence[Mapping[str, Any]], model: set[str], data: set[str]
         for entry in slices:
             new = [f for f in notable(entry["features"], part) if f["name"] not in known]
             if new:
-                size = abs(new[0][part]["value"])
+                change = new[0][part]["value"]
                 words = (
-                    f"{word}: in slice {entry['name']} the share of {new[0]['name']!r} is changed by {_percent(size)}."
+                    f"{word}: in slice {entry['name']} the share of {new[0]['name']!r} is "
+                    f"{'higher' if change > 0 else 'lower'} by {100 * abs(change):.1f} percentage points."
                 )
-                found.append((-size, words))
+                found.append((-abs(change), words))
     return [words for _, words in sorted(found)[:_MOST]]
 
 
