@@ -68,8 +68,8 @@ def measure_columns(
 
     Args:
       table: statistics by draw; row 0 is the value.
-      filled: buckets that hold rows, of all columns or of each [...]; fewer than all widen the interval about the value
-        by `small_sample_factor`.
+      filled: buckets that hold rows, of all columns or of each [...]; the interval is widened about the value by their
+        `small_sample_factor`.
     """
     value = table[0].astype(np.float64)
     known = np.isfinite(table).all(axis=0)
@@ -77,8 +77,7 @@ def measure_columns(
     low, high = np.minimum(low, value), np.maximum(high, value)
     factor = small_sample_factor(filled)
     with np.errstate(invalid="ignore"):  # a value that is not finite has no interval
-        low = np.where(factor == 1, low, value - factor * (value - low))
-        high = np.where(factor == 1, high, value + factor * (high - value))
+        low, high = value - factor * (value - low), value + factor * (high - value)
     return value, np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
@@ -111,10 +110,11 @@ def measure_maximum(table: np.ndarray, filled: int = NUM_BUCKETS) -> Measured:
 
 
 def small_sample_factor(filled: int | np.ndarray) -> np.ndarray:
-    """How much wider an interval must be when only `filled` of all buckets hold rows; 1 when all do.
+    """How much wider than the percentiles of the draws an interval must be when `filled` buckets hold rows.
 
-    t(0.95, m - 1) sqrt(m / (m - 1)) of m buckets over the same of all buckets: the spread is estimated from m - 1
-    degrees of freedom, and drawing understates its square by (m - 1) / m. NaN for fewer than two.
+    t(0.95, m - 1) sqrt(m / (m - 1)) of m buckets over the normal distribution's percentile: the spread is estimated
+    from m - 1 degrees of freedom, and drawing understates its square by (m - 1) / m. 1.023 for all 64 buckets; NaN for
+    fewer than two.
 
     References:
       Cameron, Gelbach and Miller 2008, Bootstrap-Based Improvements for Inference with Clustered Errors.
@@ -143,4 +143,4 @@ def _widening(count: int) -> float:
     return _t95(count - 1) * (count / (count - 1)) ** 0.5
 
 
-_FACTORS = np.array([np.nan, np.nan, *(_widening(m) / _widening(NUM_BUCKETS) for m in range(2, NUM_BUCKETS + 1))])
+_FACTORS = np.array([np.nan, np.nan, *(_widening(m) / Z95 for m in range(2, NUM_BUCKETS + 1))])
