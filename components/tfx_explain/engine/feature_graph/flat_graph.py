@@ -85,6 +85,10 @@ class FlatGraph:
         """The symbolic tensor of that name."""
         return self.graph.get_tensor_by_name(name)
 
+    def captured(self, value: tf.Tensor) -> list[tf.Tensor]:
+        """The symbolic tensors that stand for something from outside the graph, such as a variable's handle."""
+        return [inner for outer, inner in self.graph.captures if outer is value]
+
     def needs_inputs(self, feeds: Iterable[str], fetches: Iterable[str]) -> bool:
         """Whether some path from the signature's inputs to the fetches goes round the feeds."""
         feeds = set(feeds)
