@@ -16,6 +16,10 @@ from tfx_explain.names import SliceKey
 FeatureValue = bool | int | float | str
 CutPolicy = Literal["feature", "latest", "element"]
 Severity = Literal["block", "warn", "off"]
+Method = Literal["integrated_gradients", "expected_gradients", "gradient_x_input", "gradient", "smoothgrad"]
+CompleteMethod = Literal["integrated_gradients", "expected_gradients"]
+COMPLETE_METHODS: tuple[CompleteMethod, ...] = ("integrated_gradients", "expected_gradients")
+"""Methods whose attributions add up to the prediction's change: shares, and hence a verdict, have a meaning."""
 
 _Config = TypeVar("_Config", bound="_Base")
 
@@ -198,13 +202,11 @@ class CostConfig(_Base):
         return self
 
 
-class IntegratedGradientsConfig(_Base):
-    """Settings of integrated gradients (Sundararajan et al. 2017)."""
+class _PathConfig(_Base):
+    """Nodes of a path integral, and of its repairs."""
 
-    num_steps: int = pydantic.Field(default=50, ge=1, le=4096)
-    """Gauss-Legendre nodes of every row."""
-    repair_steps: tuple[int, ...] = (100, 200)
-    """Nodes with which rows that have not converged run again, in order; twice and four times num_steps by default."""
+    num_steps: int
+    repair_steps: tuple[int, ...]
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -220,6 +222,35 @@ class IntegratedGradientsConfig(_Base):
         if any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
             raise ValueError("repair_steps must rise, and begin above num_steps")
         return value
+
+
+class IntegratedGradientsConfig(_PathConfig):
+    """Settings of integrated gradients (Sundararajan et al. 2017)."""
+
+    num_steps: int = pydantic.Field(default=50, ge=1, le=4096)
+    """Gauss-Legendre nodes of every row."""
+    repair_steps: tuple[int, ...] = (100, 200)
+    """Nodes with which rows that have not converged run again, in order; twice and four times num_steps by default."""
+
+
+class ExpectedGradientsConfig(_PathConfig):
+    """Settings of expected gradients (Erion et al. 2021)."""
+
+    num_steps: int = pydantic.Field(default=4, ge=1, le=4096)
+    """Gauss-Legendre nodes from each background row to every row."""
+    repair_steps: tuple[int, ...] = (8, 16)
+    """As those of integrated gradients, from each background row."""
+
+
+class SmoothGradConfig(_Base):
+    """Settings of SmoothGrad (Smilkov et al. 2017)."""
+
+    samples: int = pydantic.Field(default=25, ge=1, le=4096)
+    """Noisy copies of every row."""
+    noise_level: float = pydantic.Field(default=0.1, gt=0, le=10)
+    """Standard deviation of the noise, in parts of each feature's spread over the rows that verify the model."""
+    squared: bool = False
+    """SmoothGrad^2: the mean of squared gradients."""
 
 
 class ExplainConfig(_Base):
@@ -239,7 +270,11 @@ class ExplainConfig(_Base):
     """Distinct rows at most; those with the smallest keyed hash are taken."""
     seed: int = pydantic.Field(default=0, ge=0, le=2**53)
     """Orders the sample; never part of a row's identity. Kubeflow carries ints as doubles, hence the limit."""
+    method: Method = "integrated_gradients"
+    """The gate passes none but integrated and expected gradients: the others' attributions need not add up."""
     integrated_gradients: IntegratedGradientsConfig = IntegratedGradientsConfig()
+    expected_gradients: ExpectedGradientsConfig = ExpectedGradientsConfig()
+    smoothgrad: SmoothGradConfig = SmoothGradConfig()
     input_baseline: dict[str, FeatureValue | tuple[FeatureValue, ...]] | None = None
     """Raw values per feature; None takes the reference's, else statistics', else the sample's medians and modes."""
     cut_policies: dict[str, CutPolicy] = {}
@@ -334,7 +369,10 @@ class EvidenceFloor(_Base):
     """What must have been measured before anything can pass."""
 
     min_effective_rows: float = pydantic.Field(default=1000, ge=1)
+    methods: tuple[CompleteMethod, ...] = pydantic.Field(default=COMPLETE_METHODS, min_length=1)
+    """Methods whose attributions are evidence."""
     min_num_steps: int = pydantic.Field(default=50, ge=1)
+    """Nodes of every row; with expected gradients those of all its background rows together."""
     max_failed_weight: float = pydantic.Field(default=0.001, ge=0, le=1)
     """Share of the weight that may be unreadable, non-finite or refused by the model's parser."""
     min_rows_per_slice: float = pydantic.Field(default=250, ge=1)

@@ -88,6 +88,7 @@ class Candidate:
             statistics=self.statistics,
             uncovered_features=tuple(self.summary["uncovered_features"]),
             num_steps=int(self.summary["method"]["num_steps"]),
+            method=str(self.summary["method"]["name"]),
             rows_read=int(self.summary["examples"]["rows"]),
             groups=self.groups.get(OVERALL),
             slices={

@@ -144,6 +144,7 @@ def _specs(
         example_weight=settings.example_weight,
         fingerprint=candidate.fingerprint,
         pins=candidate.pins,
+        pinned_rows=request.reference.rows(),
     )
     return (spec, reference_spec(spec, reference_folder, passed.fingerprint)), ""
 

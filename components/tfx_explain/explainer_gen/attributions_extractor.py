@@ -1,4 +1,4 @@
-"""TFMA extractor of attributions: integrated gradients of every row that TFMA evaluates."""
+"""TFMA extractor of attributions of every row that TFMA evaluates."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from tensorflow_model_analysis.extractors import extractor
 
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.feature_graph import FeatureModelError
-from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.examples import canonical, write_example
 from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.profiles import FeatureProfile, profile
 from tfx_explain.explainer_gen.row_ids import KEY_DTYPE, order_keys, row_ids
-from tfx_explain.explainer_gen.sampling import MODEL_SAMPLE_ROWS
+from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, MODEL_SAMPLE_ROWS
 
 STAGE_NAME = "ExtractAttributions"
 
@@ -86,21 +85,24 @@ class Foundation:
     Attributes:
       profiles: of the raw features; their central values are the input baseline where the configuration gives none.
       sample: serialised examples on which a model is split, and verifies itself.
+      background: serialised examples that expected gradients start from.
     """
 
     profiles: tuple[FeatureProfile, ...]
     sample: tuple[bytes, ...]
+    background: tuple[bytes, ...]
 
 
 def found(rows: SmallestRows) -> Foundation:
-    """Profiles of a sample's features, and its first rows."""
+    """Profiles of a sample's features, its first rows and its last."""
     columns = decode(list(rows.raw)).columns
     parts: dict[str, list] = {}
     for (name, kind), column in sorted(columns.items()):
         present = column.lengths > 0
         parts.setdefault(name, []).append((0, kind, column.lengths[present], column.values, rows.count[present]))
     profiles = tuple(profile(item, frozenset()) for item in parts.items())
-    return Foundation(profiles, tuple(canonical(raw) for raw in rows.raw[:MODEL_SAMPLE_ROWS]))
+    sample, background = rows.raw[:MODEL_SAMPLE_ROWS], rows.raw[-BACKGROUND_ROWS:]
+    return Foundation(profiles, *(tuple(canonical(raw) for raw in part) for part in (sample, background)))
 
 
 def AttributionsExtractor(model_paths: Mapping[str, str], config: ExplainConfig) -> extractor.Extractor:
@@ -112,7 +114,7 @@ def AttributionsExtractor(model_paths: Mapping[str, str], config: ExplainConfig)
     Args:
       model_paths: SavedModel's folder by model name, as TFMA names models.
       config: what to explain. `signature`, `output`, `unit`, `from_logits`, `target`, `seed`, `max_examples`,
-        `integrated_gradients`, `input_baseline` and `cut_policies` are heeded.
+        `method` with its settings, `input_baseline` and `cut_policies` are heeded.
     """
     return extractor.Extractor(STAGE_NAME, _ExtractAttributions(dict(model_paths), config))
 
@@ -172,12 +174,13 @@ class _Model:
     """A loaded model with its input baseline."""
 
     def __init__(self, path: str, config: ExplainConfig, foundation: Foundation):
-        explainer = ModelExplainer(JobSpec(model_path=path, config=config), foundation.profiles, foundation.sample)
+        spec = JobSpec(model_path=path, config=config)
+        explainer = ModelExplainer(spec, foundation.profiles, foundation.sample, foundation.background)
         if explainer.facts.error is not None:
             raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.error}")
         self._model, self._config = explainer.model, config
         self._padding = write_example(explainer.facts.input_baseline)
-        self._baseline = self._model.encode([self._padding])
+        self._method = explainer.method
         self._size = min(config.batch_size, _MAX_BATCH)
 
     def attributions(self, raw: Sequence[bytes]) -> dict[str, np.ndarray]:
@@ -193,13 +196,6 @@ class _Model:
         target: int | np.ndarray = config.target or 0
         if model.num_targets > 1 and config.target is None:
             target = np.argmax(model.predict(encoded), axis=1).astype(np.int32)
-        result = integrated_gradients(
-            model,
-            encoded,
-            self._baseline,
-            target,
-            num_steps=config.integrated_gradients.num_steps,
-            repair_steps=config.integrated_gradients.repair_steps,
-            valid=np.arange(self._size) < len(raw),
-        )
+        ids, valid = row_ids(decode(raw), raw), np.arange(self._size) < len(raw)
+        result = self._method.attributions(encoded, target, ids, valid)
         return result.attributions[: len(raw)]

@@ -18,9 +18,12 @@ from tfx_explain.config import ExplainConfig
 from tfx_explain.explainer_gen.aggregate import block_totals, scale_of, slice_parts, sum_shard
 from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
+from tfx_explain.explainer_gen.method import background_examples
 from tfx_explain.explainer_gen.permute import DonorTable, Given, donors_of, permute
 from tfx_explain.explainer_gen.profiles import feature_values, profile
-from tfx_explain.explainer_gen.sampling import RowBatch, SmallestKeys, identify, make_block
+from tfx_explain.explainer_gen.row_ids import hexadecimal
+from tfx_explain.explainer_gen.sampled import BACKGROUND
+from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, RowBatch, SmallestKeys, identify, make_block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import columns_of, plan_slices
 
@@ -100,7 +103,9 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         for name, value in feature_values(block):
             values.setdefault(name, []).append(value)
     profiles = [profile((name, parts), spec.categorical_ints) for name, parts in values.items()]
-    explainer = ModelExplainer(spec, profiles, blocks[0].raw[:64])
+    explainer = ModelExplainer(
+        spec, profiles, blocks[0].raw[:64], background_examples(spec.pinned_rows, _as_background(blocks[0]))
+    )
     if explainer.facts.error is not None:
         return None
     keys = SmallestKeys(len(records) + 1).merge_accumulators([b.keys for b in batches])
@@ -236,6 +241,12 @@ def report(expected: Forecast | None, lowered: str | None, forwards: float, seco
             "minutes": float(f"{expected.minutes / (seconds / 60) - 1:.3g}"),
         }
     return out
+
+
+def _as_background(block: Block) -> list[tuple[str, str, bytes]]:
+    """As many rows as the job's background has, (role, id, example): the cost is the same, whichever they are."""
+    ids = hexadecimal(block.ids[:BACKGROUND_ROWS])
+    return [(BACKGROUND, name, raw) for name, raw in zip(ids, block.raw[:BACKGROUND_ROWS], strict=True)]
 
 
 def _all_small(batches: Sequence[RowBatch]) -> Mapping[tuple[str, ...], tuple[int, int]]:

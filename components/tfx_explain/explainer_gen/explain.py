@@ -1,4 +1,4 @@
-"""What a worker does with one block: encode, integrate, repair, label, bin."""
+"""What a worker does with one block: encode, attribute, label, bin."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
-from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
+from tfx_explain.explainer_gen.at_baseline import at_input_baseline, weight_at_baseline
 from tfx_explain.explainer_gen.columns import Column, Columns, decode
 from tfx_explain.explainer_gen.environment import environment_facts
 from tfx_explain.explainer_gen.examples import write_example
 from tfx_explain.explainer_gen.input_baseline import resolve_input_baseline
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import LabelError, NumberReader, label_fields
+from tfx_explain.explainer_gen.method import FROM_INPUT_BASELINE, BatchMethod, MethodError
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
 from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
@@ -41,6 +42,8 @@ class ExplainedBlock:
       kept: the pass-through features of the explained rows; those that no row has are absent.
       failures: why rows failed -> how many distinct rows.
       forward_equivalents: forward passes of one row that were spent, a gradient counted as three.
+      at_baseline: weight of the explained rows at the input baseline, by feature, then in all features at once:
+        float64 [features + 1]; None where the method does not start there.
     """
 
     index: int
@@ -59,6 +62,7 @@ class ExplainedBlock:
     kept: Mapping[str, Column]
     failures: Mapping[str, int]
     forward_equivalents: float
+    at_baseline: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +76,23 @@ class _Fitted:
 
 
 class ModelExplainer:
-    """A loaded model with its input baseline, bins and label: explains any block of the job."""
+    """A loaded model with its method, input baseline, bins and label: explains any block of the job."""
 
-    def __init__(self, spec: JobSpec, profiles: Iterable[FeatureProfile], sample: Sequence[bytes]):
-        """Loads the model; what it refuses is kept in `facts.error`, so that the job ends with a sentence."""
+    def __init__(
+        self,
+        spec: JobSpec,
+        profiles: Iterable[FeatureProfile],
+        sample: Sequence[bytes],
+        background: Sequence[bytes] = (),
+    ):
+        """Loads the model; what it refuses is kept in `facts.error`, so that the job ends with a sentence.
+
+        Args:
+          spec: what is explained.
+          profiles: of the raw features.
+          sample: serialised examples that the model is split and verified on.
+          background: serialised examples that expected gradients start from; see `background_examples`.
+        """
         self._config = spec.config
         self._profiles = {p.name: p for p in profiles}
         baseline, source = resolve_input_baseline(spec, self._profiles)
@@ -105,6 +122,11 @@ class ModelExplainer:
             )
             return
         self._baseline = model.encode([self._baseline_example])
+        try:
+            self.method = BatchMethod(model, spec.config, self._baseline, background)
+        except MethodError as error:
+            self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
+            return
         label_error, self._labels = None, None
         if spec.label is None:
             label_error = "the configuration names no label"
@@ -149,6 +171,8 @@ class ModelExplainer:
             input_baseline=baseline,
             input_baseline_source=source,
             environment=environment,
+            background_rows=self.method.background_rows,
+            background_digest=self.method.background_digest,
         )
 
     @property
@@ -193,15 +217,7 @@ class ModelExplainer:
             target = np.argmax(scores, axis=1).astype(np.int32)
         valid = np.zeros(len(padded), bool)
         valid[: len(ok)] = ok
-        result = integrated_gradients(
-            model,
-            encoded,
-            self._baseline,
-            target,
-            num_steps=config.integrated_gradients.num_steps,
-            repair_steps=config.integrated_gradients.repair_steps,
-            valid=valid,
-        )
+        result = self.method.attributions(encoded, target, block.ids, valid)
         n = len(ok)
         finite = np.isfinite(result.attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])
         if (ok & ~finite).any():
@@ -247,6 +263,7 @@ class ModelExplainer:
             kept={name: column.take(chosen) for name, column in self._kept(columns)},
             failures=dict(failures),
             forward_equivalents=float(result.forward_equivalents),
+            at_baseline=self._at_baseline(columns, ok, weight),
         )
 
     def _weight(self, block: Block, padded: list[bytes], columns: Columns) -> tuple[np.ndarray, np.ndarray]:
@@ -260,6 +277,14 @@ class ModelExplainer:
             own = np.full(len(weight), np.nan)
         known = np.isfinite(own) & (own >= 0)
         return weight * np.where(known, own, 0.0), known
+
+    def _at_baseline(self, columns: Columns, ok: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
+        """See `ExplainedBlock`."""
+        if self._config.method not in FROM_INPUT_BASELINE:
+            return None
+        return weight_at_baseline(
+            at_input_baseline(columns, self.facts.input_baseline, self.facts.features)[ok], weight[ok]
+        )
 
     def _members(self, block: Block, columns: Columns, plan: SlicePlan) -> tuple[np.ndarray, np.ndarray]:
         """(row, number of its slice in the plan) pairs, each once, by row."""

@@ -15,11 +15,13 @@ import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.utils import shared
 
+from tfx_explain.config import COMPLETE_METHODS
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.aggregates.permutation import PermutedRows
 from tfx_explain.explainer_gen.aggregate import Scale, block_totals, finish_slice, scale_of, slice_parts, sum_shard
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
+from tfx_explain.explainer_gen.method import background_examples
 from tfx_explain.explainer_gen.paired import Partner, explain_pairs
 from tfx_explain.explainer_gen.permute import (
     DonorBlock,
@@ -204,7 +206,8 @@ class _UsesModel(beam.DoFn):
         if self._explainer is None:
             sample = [raw for role, _, raw in sorted(picked) if role == MODEL_SAMPLE]
             ordered = sorted(profiles, key=lambda p: p.name)
-            self._explainer = self._handle.acquire(lambda: ModelExplainer(self._spec, ordered, sample))
+            background = background_examples(self._spec.pinned_rows, picked)
+            self._explainer = self._handle.acquire(lambda: ModelExplainer(self._spec, ordered, sample, background))
         return self._explainer
 
 
@@ -236,7 +239,8 @@ class Explain(_UsesModel):
         out = explainer.explain(block, slices)
         self._explained.inc(len(out.ids))
         self._failed.inc(len(out.rows.failed_bucket))
-        self._unconverged.inc(int((~out.rows.converged).sum()))
+        if self._spec.config.method in COMPLETE_METHODS:
+            self._unconverged.inc(int((~out.rows.converged).sum()))
         self._forwards.inc(int(out.forward_equivalents))
         _Progress.add("explained", len(block.ids), plan.rows, plan.block_starts.tobytes())
         yield out

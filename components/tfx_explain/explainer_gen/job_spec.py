@@ -52,6 +52,7 @@ class ModelFacts:
       permutable: raw features that can be permuted; none where nothing is to be.
       only_grouped: those of them that the model refuses when they alone are replaced.
       reparsed: those of them that are replaced in the raw example.
+      background_rows, background_digest: see `BatchMethod`.
     """
 
     error: str | None = None
@@ -73,3 +74,5 @@ class ModelFacts:
     input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
     input_baseline_source: str = ""
     environment: str = ""
+    background_rows: int = 0
+    background_digest: str = ""

@@ -28,8 +28,9 @@ from tfx_explain.engine.aggregates.paired import (
 from tfx_explain.explainer_gen.aggregate import draw_seed, examples_fingerprint, shard_count, sum_in_order
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
+from tfx_explain.explainer_gen.method import background_examples
 from tfx_explain.explainer_gen.profiles import FeatureProfile
-from tfx_explain.explainer_gen.sampled import MODEL_SAMPLE, Sample
+from tfx_explain.explainer_gen.sampled import BACKGROUND, MODEL_SAMPLE, Sample
 from tfx_explain.explainer_gen.sampling import Block, SamplePlan, is_in
 from tfx_explain.explainer_gen.slicing import Slicing
 from tfx_explain.explainer_gen.strata import SlicePlan
@@ -128,7 +129,7 @@ class PairedOutcome:
 def reference_spec(spec: JobSpec, model_path: str, fingerprint: str) -> JobSpec:
     """The candidate's job, for another model: same sample, input baseline, bins, cut policies, unit and target.
 
-    Slices, labels and weights stay the candidate's: they are taken from its rows.
+    The background rows stay, too. Slices, labels and weights stay the candidate's: they are taken from its rows.
 
     Args:
       spec: of the candidate.
@@ -152,7 +153,7 @@ def reference_spec(spec: JobSpec, model_path: str, fingerprint: str) -> JobSpec:
         label=None,
         example_weight=None,
         evaluation=None,
-        pinned_rows=(),
+        pinned_rows=tuple(row for row in spec.pinned_rows if row[0] == BACKGROUND),
     )
 
 
@@ -232,7 +233,10 @@ class ExplainReference(beam.DoFn):
         if self._loaded is None:
             sample = [raw for role, _, raw in sorted(picked) if role == MODEL_SAMPLE]
             ordered = sorted(profiles, key=lambda p: p.name)
-            self._loaded = self._handle.acquire(lambda: _Loaded.of(self._spec, ordered, sample), self._spec.fingerprint)
+            background = background_examples(self._spec.pinned_rows, picked)
+            self._loaded = self._handle.acquire(
+                lambda: _Loaded.of(self._spec, ordered, sample, background), self._spec.fingerprint
+            )
         loaded = self._loaded
         reason = loaded.reason or incomparable(candidate.facts, loaded.facts)
         if loaded.explainer is None or reason is not None:
@@ -259,9 +263,15 @@ class _Loaded:
         return self.explainer.facts if self.explainer else ModelFacts()
 
     @classmethod
-    def of(cls, spec: JobSpec, profiles: Sequence[FeatureProfile], sample: Sequence[bytes]) -> _Loaded:
+    def of(
+        cls,
+        spec: JobSpec,
+        profiles: Sequence[FeatureProfile],
+        sample: Sequence[bytes],
+        background: Sequence[bytes] = (),
+    ) -> _Loaded:
         try:
-            explainer = ModelExplainer(spec, profiles, sample)
+            explainer = ModelExplainer(spec, profiles, sample, background)
         except _MODEL_FAULTS as error:
             return cls(None, _sentence("could not be loaded", error))
         if explainer.facts.error is not None:
@@ -282,7 +292,11 @@ def incomparable(candidate: ModelFacts, reference: ModelFacts) -> str | None:
         for name in _SAME
         if getattr(candidate, name) != getattr(reference, name)
     ]
-    return f"{_PASSED} has another output: {', '.join(differences)}" if differences else None
+    if differences:
+        return f"{_PASSED} has another output: {', '.join(differences)}"
+    if candidate.background_digest != reference.background_digest:
+        return f"{_PASSED} can run other background rows ({reference.background_rows}) than the candidate"
+    return None
 
 
 def pair(block: Block, candidate: ExplainedBlock, reference: ExplainedBlock) -> PairedBlock:

@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import to_parquet
-from tfx_explain.config import ExplainConfig
+from tfx_explain.config import COMPLETE_METHODS, ExplainConfig
 from tfx_explain.explainer_gen.aggregate import Scale
 from tfx_explain.explainer_gen.beside import (
     joined_metrics,
@@ -25,6 +26,7 @@ from tfx_explain.explainer_gen.beside import (
 from tfx_explain.explainer_gen.eval_result import write_eval_result
 from tfx_explain.explainer_gen.explain import ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
+from tfx_explain.explainer_gen.method import pinned_settings
 from tfx_explain.explainer_gen.outcome import SliceOutcome
 from tfx_explain.explainer_gen.paired import PairedOutcome, paired_entries
 from tfx_explain.explainer_gen.permute import PermutationPlan
@@ -37,14 +39,13 @@ from tfx_explain.explainer_gen.tables import Importances, slice_tables
 from tfx_explain.names import slice_name
 
 JOB_FILE = "job.json"
-METHOD = "integrated_gradients"
 TFMA_FOLDER = "tfma"
 PAIRED_FILE = "paired.json"
 
 
-def block_facts(block: ExplainedBlock) -> tuple[int, ModelFacts, dict[str, int], float]:
-    """(block, facts, failures, forward equivalents)."""
-    return block.index, block.facts, dict(block.failures), block.forward_equivalents
+def block_facts(block: ExplainedBlock) -> tuple[int, ModelFacts, dict[str, int], float, np.ndarray | None]:
+    """(block, facts, failures, forward equivalents, weight at the input baseline)."""
+    return block.index, block.facts, dict(block.failures), block.forward_equivalents, block.at_baseline
 
 
 def write_rows(
@@ -77,7 +78,7 @@ def write_result(
     outcomes: Sequence[SliceOutcome],
     importances: Sequence[tuple[int, Importances]],
     written: Sequence[tuple[str, int]],
-    facts: Sequence[tuple[int, ModelFacts, dict[str, int], float]],
+    facts: Sequence[tuple[int, ModelFacts, dict[str, int], float, np.ndarray | None]],
     pinned: Sequence[tuple[str, str, bytes, list[float] | None]],
     pairs: Sequence[PairedOutcome] | None,
 ) -> None:
@@ -86,7 +87,7 @@ def write_result(
     model = ordered[0][1] if ordered else ModelFacts()
     label_errors = [f[1].label_error for f in ordered if f[1].label_error]
     failures: Counter[str] = Counter()
-    for _, _, reasons, _ in ordered:
+    for _, _, reasons, _, _ in ordered:
         failures.update(reasons)
     files = dict(written)
     by_place = sorted(outcomes, key=lambda o: o.place)
@@ -151,7 +152,11 @@ def write_result(
         "environment": sorted({f[1].environment for f in ordered}),
         "failures": dict(sorted(failures.items())),
         "failed_weight_fraction": number(overall.failed_weight_fraction) if overall else 0.0,
-        "unconverged_weight_fraction": interval(overall.unconverged) if overall else None,
+        "unconverged_weight_fraction": (
+            interval(overall.unconverged) if overall and spec.config.method in COMPLETE_METHODS else None
+        ),
+        "background_rows": model.background_rows,
+        "at_input_baseline": _at_input_baseline(model.features, [f[4] for f in ordered], overall),
         "forward_equivalents": sum(f[3] for f in ordered),
         "donors_from": "side_input" if permutation.side_input else "blocks",
         "permutation_forwards": _forwards(permutation, len(scale.items)),
@@ -193,6 +198,21 @@ def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile],
             yield f"no row of the sample has the feature {name!r} of keep_features"
     for name in slices.missing:
         yield f"no row belongs to the required slice {name}"
+
+
+def _at_input_baseline(
+    features: Sequence[str], blocks: Sequence[np.ndarray | None], overall: SliceOutcome | None
+) -> dict[str, Any] | None:
+    """Share of the explained weight whose value is the input baseline's: by feature, and in all features at once."""
+    weights = [weight for weight in blocks if weight is not None]
+    if overall is None or not weights or not overall.weight > 0:
+        return None
+    # The blocks' order is fixed, so their sum is.
+    *by_feature, everywhere = (sum(weights[1:], weights[0]) / overall.weight).tolist()
+    return {
+        "all_features": number(everywhere),
+        "features": {name: number(share) for name, share in zip(features, by_feature, strict=True)},
+    }
 
 
 def _overall_pair(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +268,7 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             "num_targets": model.num_targets,
             "link": model.link,
             "target": model.target,
-            "method": METHOD,
+            **pinned_settings(spec.config, model.background_digest),
             "splits": list(spec.config.splits),
         },
         input_baseline=model.input_baseline,

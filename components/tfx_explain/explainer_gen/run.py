@@ -24,8 +24,9 @@ from tfx_explain.explainer_gen.cost import COST_FILE, Forecast, forecast, report
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.job import explain_examples, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
+from tfx_explain.explainer_gen.method import method_record
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
-from tfx_explain.explainer_gen.results import JOB_FILE, METHOD
+from tfx_explain.explainer_gen.results import JOB_FILE
 from tfx_explain.explainer_gen.settings import SettingsError, resolve
 from tfx_explain.explainer_gen.summary import summarise
 from tfx_explain.report.attributions import render_attributions
@@ -128,10 +129,7 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         job,
         {"uri": request.model_uri, "fingerprint": fingerprint, "signature": config.signature},
         fingerprints,
-        {
-            "num_steps": config.integrated_gradients.num_steps,
-            "repair_steps": list(config.integrated_gradients.repair_steps),
-        },
+        method_record(config, job["background_rows"], job["unit"]),
         config.splits,
         request.evaluation,
     ) | {"lowered": lowered}
@@ -173,7 +171,7 @@ def not_explained(request: Request, reason: str, fingerprint: str = "") -> dict[
         "reason": reason,
         "model": {"uri": request.model_uri, "fingerprint": fingerprint, "signature": config.signature},
         "examples": {"splits": list(config.splits), "rows": 0, "explained_rows": 0},
-        "method": {"name": METHOD, "num_steps": config.integrated_gradients.num_steps},
+        "method": method_record(config),
         "fingerprints": fingerprints | {"environment": "", "comparability": ""},
         "evaluation": request.evaluation,
         "features": [],

@@ -97,7 +97,7 @@ def summarise(
       job: job.json; its `overall` is None when no row was explained.
       model: `uri`, `fingerprint`, `signature`.
       fingerprints: `model`, `examples`, `config`, `environment`.
-      method: `num_steps`, `repair_steps`.
+      method: of `method_record`.
       splits: explained splits.
       evaluation: where Evaluator's result lies, if it was given.
     """
@@ -131,7 +131,6 @@ def summarise(
             "unconverged_weight_fraction": job["unconverged_weight_fraction"] or unknown,
         },
         "method": {
-            "name": "integrated_gradients",
             **method,
             "input_baseline_source": job["input_baseline_source"],
             "forward_equivalents_per_row": number(job["forward_equivalents"] / max(job["rows_explained"], 1)),
@@ -140,6 +139,7 @@ def summarise(
         "environment": job["environment"],
         "evaluation": evaluation,
         "features": job["feature_entries"],
+        "at_input_baseline": job.get("at_input_baseline"),
         "groups": job["groups"],
         "group_shares": overall.get("group_shares", {}),
         "unused_features": job["unused_features"],

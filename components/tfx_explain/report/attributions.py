@@ -11,6 +11,7 @@ from tfx_explain.report.formats import ABSENT, interval, is_number, measured, nu
 from tfx_explain.report.groups import group_sections
 from tfx_explain.report.html import Html, folded, joined, page, table, tag
 from tfx_explain.report.importance import importance_sections, shown_metric
+from tfx_explain.report.method import method_sentence, method_unit
 from tfx_explain.report.paired import paired_sections
 from tfx_explain.report.profiting import profiting_sections
 from tfx_explain.report.slices import slice_sections
@@ -45,7 +46,13 @@ def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str
         )
     return page(
         f"{name}: attributions",
-        tag("section", tag("h1", _headline(summary)), _sample(summary), class_="banner"),
+        tag(
+            "section",
+            tag("h1", _headline(summary)),
+            tag("p", method_sentence(summary), class_="soft"),
+            _sample(summary),
+            class_="banner",
+        ),
         *attribution_sections(summary, passed),
     )
 
@@ -77,7 +84,7 @@ def attribution_sections(
         *slice_sections(summary, shown_metric(summary), named_slices, named),
         *profiting_sections(summary),
         tag("h2", "Every feature"),
-        _feature_table(candidate, references, text(summary["model"].get("unit"))),
+        _feature_table(candidate, references, method_unit(summary), summary.get("at_input_baseline")),
         *spread_table(summary),
         tag("h2", "Predictions"),
         _predictions(summary, passed),
@@ -115,6 +122,7 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
     model, examples, method = summary["model"], summary["examples"], summary["method"]
     unconverged = examples.get("unconverged_weight_fraction") or {}
     reasons = examples.get("failure_reasons") or {}
+    at_baseline = summary.get("at_input_baseline") or {}
     rows: list[tuple[str, str]] = [
         ("Splits", ", ".join(map(str, examples.get("splits") or ())) or ABSENT),
         ("Rows read", number(examples.get("rows"))),
@@ -128,6 +136,11 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         ("Nodes", number(method.get("num_steps"))),
         ("Nodes of repairs", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
         ("Input baseline from", text(method.get("input_baseline_source"))),
+        *(
+            [("Rows at the input baseline in every feature", percent(at_baseline.get("all_features")))]
+            if at_baseline
+            else []
+        ),
         ("Unit", text(model.get("unit"))),
         ("Targets", number(model.get("num_targets"))),
         *((f"Model {key}", tag("code", text(model.get(key)))) for key in ("uri", "signature", "output", "link")),
@@ -197,7 +210,10 @@ def _bars(
 
 
 def _feature_table(
-    candidate: Mapping[str, Mapping[str, Any]], references: Sequence[Mapping[str, Mapping[str, Any]]], unit: str
+    candidate: Mapping[str, Mapping[str, Any]],
+    references: Sequence[Mapping[str, Mapping[str, Any]]],
+    unit: str,
+    at_baseline: Mapping[str, Any] | None = None,
 ) -> Html:
     """All features of the candidate and of the last model that passed, largest share first."""
     newest = references[-1] if references else {}
@@ -208,6 +224,8 @@ def _feature_table(
     header.append("cut policy")
     if references:
         header.insert(3, "share, last passed")
+    if at_baseline:
+        header.insert(-1, "rows at the input baseline")
     rows = []
     for name in names:
         feature = candidate.get(name, {})
@@ -223,6 +241,8 @@ def _feature_table(
         ]
         if references:
             row.insert(3, percent(newest[name].get("share")) if name in newest else "no path")
+        if at_baseline:
+            row.insert(-1, percent((at_baseline.get("features") or {}).get(name)))
         rows.append(row)
     content = tag("div", table(header, rows, numeric=range(1, len(header) - 1)), class_="wide features")
     return folded(f"All {len(rows):,} features", content) if len(rows) > _OPEN_ROWS else content

@@ -34,6 +34,7 @@ def of(model, *required, groups=(), read=None, **facts):
         f"model {model.seed}",
         model.statistics(),
         num_steps=50,
+        method="integrated_gradients",
         rows_read=model.rows,
         groups=model.group_sums(groups) if groups else None,
         slices=slices,

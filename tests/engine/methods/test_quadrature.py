@@ -12,6 +12,11 @@ def test_weights_sum_to_one_and_nodes_lie_inside(num_steps):
     assert (weights > 0).all()
 
 
+def test_the_weights_of_any_rule_sum_to_one():
+    for num_steps in (*range(1, 129), *range(130, 513, 11), 512):
+        assert gauss_legendre(num_steps)[1].sum() == pytest.approx(1, abs=1e-12), num_steps
+
+
 @pytest.mark.parametrize("num_steps", [1, 3, 8])
 def test_exact_up_to_its_degree_and_not_beyond(num_steps):
     nodes, weights = gauss_legendre(num_steps)

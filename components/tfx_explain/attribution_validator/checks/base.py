@@ -81,7 +81,8 @@ class ModelEvidence:
       fingerprint: of the model's files.
       statistics: its bucket statistics over all rows.
       uncovered_features: used, but without gradient.
-      num_steps: nodes of integrated gradients.
+      num_steps: gradients behind every row before any repair: nodes of all its paths.
+      method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
       groups: sums of groups of features over all rows.
       slices: by name, the slices that the policy requires.
@@ -94,6 +95,7 @@ class ModelEvidence:
     statistics: BucketStatistics
     uncovered_features: tuple[str, ...] = ()
     num_steps: int = 0
+    method: str = ""
     rows_read: int = 0
     groups: GroupStatistics | None = None
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)

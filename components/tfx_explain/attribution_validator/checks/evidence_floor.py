@@ -31,10 +31,18 @@ def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             rows,
             floor.min_effective_rows,
         )
-    if not model.num_steps >= floor.min_num_steps:
+    if model.method not in floor.methods:
         short(
-            f"Integrated gradients ran with {model.num_steps} steps, the policy asks for {floor.min_num_steps}: raise "
-            "integrated_gradients.num_steps.",
+            f"The attributions were made by {model.method or 'an unknown method'}, the policy takes "
+            f"{' or '.join(floor.methods)}: set method in ExplainerGen's configuration. Where attributions need not "
+            "add up to the prediction's change, their shares are no evidence of what the model leans on.",
+            0.0,
+            1.0,
+        )
+    elif not model.num_steps >= floor.min_num_steps:
+        short(
+            f"{model.method.replace('_', ' ').capitalize()} ran with {model.num_steps} nodes a row, the policy asks "
+            f"for {floor.min_num_steps}: raise {model.method}.num_steps.",
             model.num_steps,
             floor.min_num_steps,
         )

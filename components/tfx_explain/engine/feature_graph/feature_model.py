@@ -151,6 +151,16 @@ class FeatureModel:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
         return in_unit(self._logits(encoded), self.link, self.unit).numpy()
 
+    def explained(self, encoded: Encoded, target: int | np.ndarray) -> np.ndarray:
+        """The explained value, as `path_gradients` means it: float32 [rows].
+
+        Args:
+            encoded: rows.
+            target: output column, one for all rows or int [rows].
+        """
+        targets = self._targets(target, len(encoded))
+        return explained_value(self._logits(encoded), targets, self.link, self.unit).numpy()
+
     def gradients(self, encoded: Encoded, target: int | np.ndarray) -> dict[str, np.ndarray]:
         """Saliency: the gradient of the explained value at the cut.
 
