@@ -1,9 +1,10 @@
-"""Command line: explain, validate and diagnose without a pipeline."""
+"""Command line: explain, validate, diagnose and sanity-check without a pipeline."""
 
 from __future__ import annotations
 
 import datetime
 import glob as globbing
+import json
 import logging
 import os
 import warnings
@@ -272,6 +273,57 @@ def diagnose(
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"report: {output / REPORT_FILE}", markup=False, soft_wrap=True)
     raise typer.Exit(UNDECIDED if found["changed"] == "unknown" else PASSED)
+
+
+@app.command("sanity-check")
+def sanity_check(
+    model: Annotated[Path, typer.Option(help="Folder of the exported SavedModel.")],
+    examples: Annotated[str, typer.Option(help="TFRecord files of tf.Examples, a glob; .gz is read too.")],
+    config: Annotated[Path | None, typer.Option(help="ExplainConfig as YAML or JSON.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="A method; may stand several times. Default: all.")] = None,
+    rows: Annotated[int, typer.Option(min=2, help="Rows whose rankings are compared.")] = 64,
+    draws: Annotated[int, typer.Option(min=1, help="Random networks.")] = 8,
+    output: Annotated[Path | None, typer.Option(help="JSON file for what was found.")] = None,
+) -> None:
+    """Check that attributions follow the model's weights and not the data alone, by drawing the weights anew.
+
+    Exits 0 when every method passes, 1 when one does not, 2 when the check cannot be made.
+    """
+    from tfx_explain.config import METHODS, ConfigError, ExplainConfig
+
+    if not model.is_dir():
+        _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    if not globbing.glob(examples):
+        _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
+    unknown = sorted(set(method or ()) - set(METHODS))
+    if unknown:
+        _fail(f"--method must be one of {', '.join(METHODS)}. Received: {', '.join(unknown)}")
+    try:
+        settings = ExplainConfig() if config is None else ExplainConfig.load(config)
+    except ConfigError as error:
+        _fail(str(error))
+
+    from tfx_explain.explainer_gen.cost import some_records
+    from tfx_explain.explainer_gen.job_spec import JobSpec
+    from tfx_explain.sanity_check import MAX_SIMILARITY, SanityError
+    from tfx_explain.sanity_check import sanity_check as check
+
+    spec = JobSpec(model_path=str(model.resolve()), config=settings)
+    records, _ = some_records([(0, os.path.abspath(examples))], rows)
+    console = rich.console.Console()
+    table = rich.table.Table("method", "rank correlation with all weights drawn anew", f"at most {MAX_SIMILARITY}")
+    found = []
+    try:
+        for result in check(spec, records, [m for m in METHODS if m in (method or METHODS)], draws):
+            found.append(result)
+            table.add_row(result.method, _number(result.similarity[-1]), "passed" if result.passed else "FAILED")
+    except SanityError as error:
+        _fail(str(error))
+    console.print(table)
+    if output is not None:
+        output.write_text(json.dumps([result.to_dict() for result in found], indent=1, sort_keys=True) + "\n")
+        console.print(f"written: {output}", markup=False, soft_wrap=True)
+    raise typer.Exit(PASSED if all(result.passed for result in found) else REFUSED)
 
 
 def _lineage(

@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import pydantic
 import yaml
@@ -17,6 +17,7 @@ FeatureValue = bool | int | float | str
 CutPolicy = Literal["feature", "latest", "element"]
 Severity = Literal["block", "warn", "off"]
 Method = Literal["integrated_gradients", "expected_gradients", "gradient_x_input", "gradient", "smoothgrad"]
+METHODS: tuple[Method, ...] = get_args(Method)
 CompleteMethod = Literal["integrated_gradients", "expected_gradients"]
 COMPLETE_METHODS: tuple[CompleteMethod, ...] = ("integrated_gradients", "expected_gradients")
 """Methods whose attributions add up to the prediction's change: shares, and hence a verdict, have a meaning."""

@@ -87,7 +87,7 @@ class Forecast:
 def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | None:
     """Explains and permutes a few batches in this process; None where there are no rows, or the model is refused."""
     config = spec.config
-    records, rows_read = _some_records(patterns, _BATCHES * config.batch_size)
+    records, rows_read = some_records(patterns, _BATCHES * config.batch_size)
     if not records:
         return None
     started = time.monotonic()
@@ -263,7 +263,7 @@ def _largest(low: int, high: int, fits: Any) -> int:
     return low
 
 
-def _some_records(patterns: Sequence[tuple[int, str]], wanted: int) -> tuple[list[bytes], int]:
+def some_records(patterns: Sequence[tuple[int, str]], wanted: int) -> tuple[list[bytes], int]:
     """(the first records of the splits, an estimate of all by the files' sizes)."""
     records: list[bytes] = []
     rows = 0.0

@@ -96,13 +96,13 @@ class ModelExplainer:
         self._config = spec.config
         self._profiles = {p.name: p for p in profiles}
         baseline, source = resolve_input_baseline(spec, self._profiles)
-        self._baseline_example = write_example(baseline)
+        self.baseline_example = write_example(baseline)
         self._pins = spec.pins
         policies = dict(spec.config.cut_policies) | (dict(spec.pins.cut_policies) if spec.pins else {})
         environment = json.dumps(environment_facts(), sort_keys=True)
         try:
             # Policies of features that this model does not have stay out: they are another model's.
-            self.model = load_model(spec, sample, self._baseline_example, policies)
+            self.model = load_model(spec, sample, self.baseline_example, policies)
         except FeatureModelError as error:
             self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
             return
@@ -121,7 +121,7 @@ class ModelExplainer:
                 f"Received: {unknown}"
             )
             return
-        self._baseline = model.encode([self._baseline_example])
+        self._baseline = model.encode([self.baseline_example])
         try:
             self.method = BatchMethod(model, spec.config, self._baseline, background)
         except MethodError as error:
@@ -189,7 +189,7 @@ class ModelExplainer:
         """Rows as permutations take them, padded to the fixed shape."""
         if self.permutation is None:
             raise ValueError("the model must be loaded for permutations. Received: none")
-        return self.permutation.encode([*raw, *[self._baseline_example] * (self._config.batch_size - len(raw))])
+        return self.permutation.encode([*raw, *[self.baseline_example] * (self._config.batch_size - len(raw))])
 
     def predict(self, raw: Sequence[bytes]) -> np.ndarray:
         """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""
@@ -311,15 +311,15 @@ class ModelExplainer:
             new = bad[ok[bad]]
             failures[f"feature {name!r} is not finite"] += len(new)
             ok[new] = False
-        rows = [r if good else self._baseline_example for r, good in zip(raw, ok, strict=True)]
-        rows += [self._baseline_example] * (self._config.batch_size - len(rows))
+        rows = [r if good else self.baseline_example for r, good in zip(raw, ok, strict=True)]
+        rows += [self.baseline_example] * (self._config.batch_size - len(rows))
         try:
             return _Fitted(ok, rows, self.model.encode(rows), failures)
         except ExampleError:
             for i in self._refused(rows, 0):
                 failures["the model's parser refused the example"] += 1
                 ok[i] = False
-                rows[i] = self._baseline_example
+                rows[i] = self.baseline_example
         return _Fitted(ok, rows, self.model.encode(rows), failures)
 
     def _refused(self, rows: list[bytes], start: int) -> Iterable[int]:
