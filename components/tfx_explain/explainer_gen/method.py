@@ -64,10 +64,13 @@ class BatchMethod:
                 )
             self.background_rows, self.background_digest = len(ids), text_fingerprint("\n".join(ids))
         if config.method in ("gradient", "smoothgrad"):
-            self._scalars = frozenset(name for name, shapes in model.cut_shapes.items() if _is_one_number(shapes))
+            self._scalars = frozenset(
+                name
+                for name, shapes in model.cut_shapes.items()
+                if name not in model.open_shapes and _is_one_number(shapes)
+            )
         if config.method == "smoothgrad":
-            varying = [name for name, shapes in model.cut_shapes.items() if any(None in shape for shape in shapes)]
-            self._spreads = spreads_of(_cuts(model.encode(model.opened.sample)), varying)
+            self._spreads = spreads_of(_cuts(model.encode(model.opened.sample)), model.open_shapes)
 
     def attributions(
         self, encoded: Encoded, target: int | np.ndarray, ids: np.ndarray, valid: np.ndarray
@@ -176,7 +179,7 @@ def _unit(config: ExplainConfig, unit: str) -> str:
     return f"({unit} per unit of the cut tensor)^2" if squared else f"{unit} per unit of the cut tensor"
 
 
-def _is_one_number(shapes: Sequence[tuple[int | None, ...]]) -> bool:
+def _is_one_number(shapes: Sequence[tuple[int, ...]]) -> bool:
     return len(shapes) == 1 and all(length == 1 for length in shapes[0])
 
 

@@ -70,7 +70,7 @@ def expected_gradients(
         sizes = [len(row) for row in background]
         raise ValueError(f"background must be batches of one row, at least one. Received: batches of {sizes} rows")
 
-    def integrate(rows: Rows, targets: np.ndarray, steps: int) -> _MeanIntegral:
+    def integrate(rows: Rows, targets: np.ndarray, steps: int, _: np.ndarray | None) -> _MeanIntegral:
         rule = gauss_legendre(steps)
         first = model.path_gradients(rows, background[0], targets, *rule)
         attributions = first.attributions.astype(np.float64)

@@ -29,7 +29,7 @@ def integrated_gradients(
     Args:
         model: integrates gradients, for instance a `FeatureModel`.
         encoded: the rows to explain.
-        input_baseline: one encoded row.
+        input_baseline: one encoded row for all, or a row for each of `encoded`.
         target: output column, one for all rows or int [rows].
         num_steps: nodes for every row.
         repair_steps: nodes for the rows that have not converged, in turn; increasing.
@@ -43,14 +43,18 @@ def integrated_gradients(
     References:
         Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks (2017), https://arxiv.org/abs/1703.01365
     """
-    if len(input_baseline) != 1:
-        raise ValueError(f"input_baseline must have one row. Received: {len(input_baseline)} rows")
+    if len(input_baseline) not in (1, len(encoded)):
+        raise ValueError(
+            f"input_baseline must have one row, or as many as encoded ({len(encoded)}). Received: {len(input_baseline)}"
+        )
+    own_baselines = len(input_baseline) > 1
 
-    def integrate(rows: Rows, targets: np.ndarray, steps: int) -> Integral:
-        return model.path_gradients(rows, input_baseline, targets, *gauss_legendre(steps))
+    def integrate(rows: Rows, targets: np.ndarray, steps: int, chosen: np.ndarray | None) -> Integral:
+        baseline = input_baseline.take(chosen) if own_baselines and chosen is not None else input_baseline
+        return model.path_gradients(rows, baseline, targets, *gauss_legendre(steps))
 
     return integrate_to_convergence(
-        Paths(integrate),
+        Paths(integrate, own_baselines=own_baselines),
         encoded,
         target,
         num_steps=num_steps,

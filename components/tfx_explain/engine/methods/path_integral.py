@@ -11,8 +11,9 @@ from tfx_explain.engine.methods.attributions import Attributions
 from tfx_explain.engine.methods.convergence import converged, rounding_error
 from tfx_explain.engine.methods.model import GRADIENT_COST, Integral, Rows
 
-Integrate = Callable[[Rows, np.ndarray, int], Integral]
-"""(encoded rows, target int [rows], nodes of each path) -> their integrals."""
+Integrate = Callable[[Rows, np.ndarray, int, "np.ndarray | None"], Integral]
+"""(encoded rows, target int [rows], nodes of each path, which rows of the whole batch they are, or None for all of
+them) -> their integrals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +23,12 @@ class Paths:
     Attributes:
         integrate: gives the integrals of a batch.
         count: paths that lead to each row.
+        own_baselines: whether each row has a baseline of its own, instead of one for all.
     """
 
     integrate: Integrate
     count: int = 1
+    own_baselines: bool = False
 
 
 def integrate_to_convergence(
@@ -67,7 +70,7 @@ def integrate_to_convergence(
         raise ValueError(f"valid must have the shape {(rows,)}. Received: {valid.shape}")
     target = np.broadcast_to(np.asarray(target, dtype=np.int32), (rows,))
 
-    first = paths.integrate(encoded, target, num_steps)
+    first = paths.integrate(encoded, target, num_steps, None)
     attributions = np.array(first.attributions)
     prediction = np.array(first.prediction)
     baseline_prediction = np.array(first.baseline_prediction)
@@ -80,7 +83,7 @@ def integrate_to_convergence(
         for start in range(0, len(left), repair_batch):
             part = left[start : start + repair_batch]
             padded = np.resize(part, repair_batch)  # repeats rows up to the fixed shape
-            again = paths.integrate(encoded.take(padded), target[padded], more_steps)
+            again = paths.integrate(encoded.take(padded), target[padded], more_steps, padded)
             attributions[part] = again.attributions[: len(part)]
             prediction[part] = again.prediction[: len(part)]
             baseline_prediction[part] = again.baseline_prediction[: len(part)]
@@ -110,5 +113,5 @@ def _judge(
 
 
 def _cost(paths: Paths, rows: int, num_steps: int) -> int:
-    # Of each path its nodes, the prediction, and the baseline's one row.
-    return paths.count * (rows * (GRADIENT_COST * num_steps + 1) + 1)
+    # Of each path its nodes, the prediction, and the baseline.
+    return paths.count * (rows * (GRADIENT_COST * num_steps + 1) + (rows if paths.own_baselines else 1))
