@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-TensorLike = tf.Tensor | np.ndarray
 _Specs = Mapping[str, Sequence[tuple[tf.TensorShape, tf.DType]]]
 
 
@@ -37,7 +36,7 @@ class Encoded:
         return self._encode(self.examples[rows])
 
     def mapped(
-        self, function: Callable[[Mapping[str, list[tf.Tensor]]], Mapping[str, Sequence[TensorLike]]]
+        self, function: Callable[[Mapping[str, list[tf.Tensor]]], Mapping[str, Sequence[tf.Tensor | np.ndarray]]]
     ) -> Encoded:
         """The same rows with other cut tensors: blurred images, noise, rows of another batch.
 
