@@ -280,7 +280,9 @@ def sanity_check(
     model: Annotated[Path, typer.Option(help="Folder of the exported SavedModel.")],
     examples: Annotated[str, typer.Option(help="TFRecord files of tf.Examples, a glob; .gz is read too.")],
     config: Annotated[Path | None, typer.Option(help="ExplainConfig as YAML or JSON.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="A method; may stand several times. Default: all.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="May stand several times; default: the configured one.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=2, help="Rows whose rankings are compared.")] = 64,
     draws: Annotated[int, typer.Option(min=1, help="Random networks.")] = 8,
     output: Annotated[Path | None, typer.Option(help="JSON file for what was found.")] = None,
@@ -314,7 +316,7 @@ def sanity_check(
     table = rich.table.Table("method", "rank correlation with all weights drawn anew", f"at most {MAX_SIMILARITY}")
     found = []
     try:
-        for result in check(spec, records, [m for m in METHODS if m in (method or METHODS)], draws):
+        for result in check(spec, records, [m for m in METHODS if m in (method or [settings.method])], draws):
             found.append(result)
             table.add_row(result.method, _number(result.similarity[-1]), "passed" if result.passed else "FAILED")
     except SanityError as error:

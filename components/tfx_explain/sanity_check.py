@@ -1,4 +1,4 @@
-"""Weight randomisation: do attributions change when the model's weights do? (Adebayo et al. 2018)"""
+"""Weight randomisation: do attributions follow the model's weights, or the data alone?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_explain.config import COMPLETE_METHODS, ExplainConfig, Method
-from tfx_explain.engine.feature_graph import FeatureModel
 from tfx_explain.engine.feature_graph.weights import drawn_anew, output_first
 from tfx_explain.engine.methods.rank_correlation import rank_correlations
 from tfx_explain.explainer_gen.explain import ModelExplainer
@@ -20,7 +19,7 @@ from tfx_explain.explainer_gen.profiles import feature_values, profile
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, identify, make_block
 
 MAX_SIMILARITY = 0.5
-"""Mean rank correlation, with all weights drawn anew, from which a method fails: it would look the same on any model."""
+"""Mean rank correlation, with all weights drawn anew, from which a method fails: it shows the data alone."""
 _MODEL_SAMPLE = 64
 
 
