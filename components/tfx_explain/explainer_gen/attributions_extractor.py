@@ -112,7 +112,7 @@ def AttributionsExtractor(model_paths: Mapping[str, str], config: ExplainConfig)
     Args:
       model_paths: SavedModel's folder by model name, as TFMA names models.
       config: what to explain. `signature`, `output`, `unit`, `from_logits`, `target`, `seed`, `max_examples`,
-        `integrated_gradients`, `input_baseline` and `cut_policies` are heeded.
+        `integrated_gradients`, `input_baseline`, `image_baselines` and `cut_policies` are heeded.
     """
     return extractor.Extractor(STAGE_NAME, _ExtractAttributions(dict(model_paths), config))
 
@@ -177,7 +177,7 @@ class _Model:
             raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.error}")
         self._model, self._config = explainer.model, config
         self._padding = write_example(explainer.facts.input_baseline)
-        self._baseline = self._model.encode([self._padding])
+        self._baseline = explainer.baseline
         self._size = min(config.batch_size, _MAX_BATCH)
 
     def attributions(self, raw: Sequence[bytes]) -> dict[str, np.ndarray]:
@@ -196,7 +196,7 @@ class _Model:
         result = integrated_gradients(
             model,
             encoded,
-            self._baseline,
+            self._baseline.of(encoded),
             target,
             num_steps=config.integrated_gradients.num_steps,
             repair_steps=config.integrated_gradients.repair_steps,

@@ -16,8 +16,10 @@ from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow,
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import Column, Columns, decode
+from tfx_explain.explainer_gen.elements import ElementsError, elements_of
 from tfx_explain.explainer_gen.environment import environment_facts
 from tfx_explain.explainer_gen.examples import write_example
+from tfx_explain.explainer_gen.image_baselines import BaselineRows, described, image_baselines
 from tfx_explain.explainer_gen.input_baseline import resolve_input_baseline
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import LabelError, NumberReader, label_fields
@@ -104,7 +106,14 @@ class ModelExplainer:
                 f"Received: {unknown}"
             )
             return
-        self._baseline = model.encode([self._baseline_example])
+        try:
+            images, image_notes = image_baselines(spec, model)
+            most = {p.name: p.max_values for p in self._profiles.values()}
+            self.elements, element_notes = elements_of(model, spec.config.elements.features, most)
+        except (FeatureModelError, ElementsError) as error:
+            self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
+            return
+        self.baseline = BaselineRows(model.encode([self._baseline_example]), images)
         label_error, self._labels = None, None
         if spec.label is None:
             label_error = "the configuration names no label"
@@ -145,9 +154,10 @@ class ModelExplainer:
             permutable=self.permutation.features if self.permutation else (),
             only_grouped=tuple(self.permutation.refused_alone) if self.permutation else (),
             reparsed=self.permutation.reparsed if self.permutation else (),
-            notes=(*model.notes, *_overridden(spec)),
+            notes=(*model.notes, *_overridden(spec), *image_notes, *element_notes),
             input_baseline=baseline,
             input_baseline_source=source,
+            image_baselines={name: described(image) for name, image in images.items()},
             environment=environment,
         )
 
@@ -196,7 +206,7 @@ class ModelExplainer:
         result = integrated_gradients(
             model,
             encoded,
-            self._baseline,
+            self.baseline.of(encoded),
             target,
             num_steps=config.integrated_gradients.num_steps,
             repair_steps=config.integrated_gradients.repair_steps,

@@ -52,6 +52,7 @@ class ModelFacts:
       permutable: raw features that can be permuted; none where nothing is to be.
       only_grouped: those of them that the model refuses when they alone are replaced.
       reparsed: those of them that are replaced in the raw example.
+      image_baselines: of images whose path does not begin at their raw value.
     """
 
     error: str | None = None
@@ -72,4 +73,5 @@ class ModelFacts:
     notes: tuple[str, ...] = ()
     input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
     input_baseline_source: str = ""
+    image_baselines: Mapping[str, str] = dataclasses.field(default_factory=dict)
     environment: str = ""

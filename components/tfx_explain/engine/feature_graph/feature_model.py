@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
 from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.images import decoded_images
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
@@ -44,6 +45,8 @@ class FeatureModel:
         link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
         unit: `logit`, `probability`, or `output` when there is no link, whatever was asked for.
         num_targets: columns of the output.
+        cut_shapes: by attributed feature, the shape of a row of each of its cut tensors.
+        encoded_images: attributed features that the graph decodes into the pixels of an image, sorted.
         notes: sentences on how the model was cut.
         opened: what the cut was made from; other cuts of the same model start from it, without loading it again.
     """
@@ -71,6 +74,11 @@ class FeatureModel:
         self._functions = PathFunctions(
             partition, opened.output, opened.unit, opened.num_targets, self.features, sample_cuts
         )
+        shapes: dict[str, list[tuple[int, ...]]] = {feature: [] for feature in self.features}
+        for column, cut in zip(partition.columns, sample_cuts, strict=True):
+            shapes[column].append(tuple(int(size) for size in cut.shape[1:]))
+        self.cut_shapes = {feature: tuple(parts) for feature, parts in shapes.items()}
+        self.encoded_images = self._decoded_images()
         self._stackable = self._can_stack(opened.sample)
         self.notes = (*opened.notes, *notes, *partition.notes, *self._own_notes())
 
@@ -145,7 +153,7 @@ class FeatureModel:
             reason = error.message.splitlines()[0]
             raise ExampleError(f"the model refuses one of {len(batch)} rows: {reason}") from error
         cuts = len(self._partition.cuts)
-        return Encoded(batch, tuple(tensors[:cuts]), tuple(tensors[cuts:]), self.encode)
+        return Encoded(batch, tuple(tensors[:cuts]), tuple(tensors[cuts:]), self.encode, self._partition.columns)
 
     def predict(self, encoded: Encoded) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
@@ -175,6 +183,8 @@ class FeatureModel:
         target: int | np.ndarray,
         nodes: np.ndarray,
         weights: np.ndarray,
+        *,
+        elements: Collection[str] = (),
     ) -> PathIntegral:
         """Integrated gradients from the input baseline to each row, by the given quadrature rule.
 
@@ -183,20 +193,25 @@ class FeatureModel:
 
         Args:
             encoded: rows to explain.
-            input_baseline: one encoded row.
+            input_baseline: one encoded row, or one for each row.
             target: output column, one for all rows or int [rows].
             nodes: in [0, 1], float [steps].
             weights: float [steps], summing to 1.
+            elements: attributed features whose elements are wanted one by one.
+
+        Raises:
+            ValueError: if an argument is out of its range, or a feature has no elements.
 
         Returns:
             Attributions in the order of `features`, and the explained value at both ends. The one at the baseline is
             the whole model's: what the cut leaves frozen counts against convergence.
         """
         rows = len(encoded)
-        if len(input_baseline) != 1:
-            raise ValueError(f"input_baseline must have one row. Received: {len(input_baseline)} rows")
+        if len(input_baseline) not in (1, rows):
+            raise ValueError(f"input_baseline must have one row or {rows}. Received: {len(input_baseline)} rows")
+        self._check_elements(elements)
         per_chunk = max(1, _FUSED_ROWS // rows) if self._stackable else 1
-        attributions, prediction, baseline_prediction = self._functions.integrate(
+        attributions, prediction, baseline_prediction, by_cut = self._functions.integrate(
             list(encoded.cuts),
             list(encoded.frozen),
             list(input_baseline.cuts),
@@ -204,7 +219,28 @@ class FeatureModel:
             self._targets(target, rows),
             *_in_chunks(np.asarray(nodes), np.asarray(weights), per_chunk),
         )
-        return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy())
+        found: dict[str, np.ndarray] = {}
+        for column, values in zip(self._partition.columns, by_cut, strict=True):
+            if column in elements:
+                found[column] = values.numpy() if column not in found else found[column] + values.numpy()
+        return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy(), found)
+
+    def _check_elements(self, elements: Collection[str]) -> None:
+        for name in elements:
+            if name not in self.features:
+                raise ValueError(f"elements must be among the attributed features {self.features}. Received: {name!r}")
+            if len(set(self.cut_shapes[name])) > 1:
+                raise ValueError(
+                    f"a feature whose elements are attributed must be cut at one shape. Received: {name!r}, cut at "
+                    f"{list(self.cut_shapes[name])}; try the cut policy 'element' for it"
+                )
+
+    def _decoded_images(self) -> tuple[str, ...]:
+        flat, columns = self._partition.flat, self._partition.columns
+        single = {
+            c: flat.tensor(n) for c, n in zip(columns, self._partition.cuts, strict=True) if columns.count(c) == 1
+        }
+        return tuple(sorted(decoded_images(single, flat.graph.as_graph_def().library.function)))
 
     def _logits(self, encoded: Encoded) -> tf.Tensor:
         return self._functions.logits(list(encoded.cuts), list(encoded.frozen))

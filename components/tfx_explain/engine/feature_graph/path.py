@@ -22,7 +22,8 @@ class PathFunctions:
         logits: (cuts, frozen) -> float32 [rows, targets].
         gradient: (cuts, frozen, target) -> the gradient of the explained value, shaped as the cuts.
         integrate: (cuts, frozen, baseline cuts, baseline frozen, target, nodes, weights) -> (attributions
-            [rows, columns], prediction [rows], baseline prediction [rows]); nodes and weights are [chunks, steps].
+            [rows, columns], prediction [rows], baseline prediction [rows], by cut the attributions of its elements
+            [rows, ...]); nodes and weights are [chunks, steps]; the baseline has one row, or as many as there are.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class PathFunctions:
         target: tf.Tensor,
         nodes: tf.Tensor,
         weights: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         start, end = self._prefix(*baseline_cuts), self._prefix(*cuts)
         differences = [e - s for s, e in zip(start, end, strict=True)]  # the baseline's one row broadcasts
 
@@ -98,14 +99,17 @@ class PathFunctions:
         at_cuts = _dense_gradients(end, cuts, outer=list(sums))
         by_column: dict[str, list[tf.Tensor]] = {column: [] for column in self._columns}
         rows = tf.shape(target)[0]
+        elements = []
         for column, x, b, gradient in zip(self._partition.columns, cuts, baseline_cuts, at_cuts, strict=True):
-            products = tf.reshape(tf.cast((x - b) * gradient, tf.float32), [rows, -1])
-            by_column[column].append(tf.reduce_sum(products, axis=1))
+            products = tf.cast((x - b) * gradient, tf.float32)
+            elements.append(tf.reduce_sum(products, axis=-1) if products.shape.rank >= 3 else products)
+            by_column[column].append(tf.reduce_sum(tf.reshape(products, [rows, -1]), axis=1))
         attributions = tf.stack([tf.add_n(parts) for parts in by_column.values()], axis=1)  # [rows, columns]
         prediction = self._explained(self._logits(end, frozen), target)
-        baseline_logits = self._logits(start, baseline_frozen)  # one row
-        baseline_prediction = self._explained(tf.repeat(baseline_logits, rows, axis=0), target)
-        return attributions, prediction, baseline_prediction
+        baseline_logits = self._logits(start, baseline_frozen)  # one row, or one for each
+        repeats = rows // tf.shape(baseline_logits)[0]
+        baseline_prediction = self._explained(tf.repeat(baseline_logits, repeats, axis=0), target)
+        return attributions, prediction, baseline_prediction, elements
 
     def _gradient_sum(
         self,

@@ -95,7 +95,7 @@ def integrated_gradients(
     Args:
         model: integrates gradients, for instance a `FeatureModel`.
         encoded: the rows to explain.
-        input_baseline: one encoded row.
+        input_baseline: one encoded row, or as many as there are rows.
         target: output column, one for all rows or int [rows].
         num_steps: nodes for every row.
         repair_steps: nodes for the rows that are left, in turn; increasing.
@@ -110,8 +110,8 @@ def integrated_gradients(
         Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks (2017), https://arxiv.org/abs/1703.01365
     """
     rows = len(encoded)
-    if len(input_baseline) != 1:
-        raise ValueError(f"input_baseline must have one row. Received: {len(input_baseline)} rows")
+    if len(input_baseline) not in (1, rows):
+        raise ValueError(f"input_baseline must have one row or {rows}. Received: {len(input_baseline)} rows")
     if repair_batch < 1:
         raise ValueError(f"repair_batch must be >= 1. Received: repair_batch={repair_batch}")
     if list(repair_steps) != sorted({num_steps, *repair_steps})[1:]:
@@ -134,9 +134,8 @@ def integrated_gradients(
         for start in range(0, len(left), repair_batch):
             part = left[start : start + repair_batch]
             padded = np.resize(part, repair_batch)  # repeats rows up to the fixed shape
-            again = model.path_gradients(
-                encoded.take(padded), input_baseline, target[padded], *gauss_legendre(more_steps)
-            )
+            start_rows = input_baseline if len(input_baseline) == 1 else input_baseline.take(padded)
+            again = model.path_gradients(encoded.take(padded), start_rows, target[padded], *gauss_legendre(more_steps))
             attributions[part] = again.attributions[: len(part)]
             prediction[part] = again.prediction[: len(part)]
             baseline_prediction[part] = again.baseline_prediction[: len(part)]
