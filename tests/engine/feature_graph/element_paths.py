@@ -16,13 +16,17 @@ def by_element(
     weights: np.ndarray,
 ) -> list[np.ndarray]:
     """(x - b) times the mean gradient of value(points) [rows], shaped as each of x."""
-    sums = [tf.zeros_like(tensor) for tensor in x]
-    for node, weight in zip(nodes, weights, strict=True):
-        points = [start + np.float32(node) * (end - start) for start, end in zip(b, x, strict=True)]
+
+    @tf.function(autograph=False)
+    def gradient(points):
         with tf.GradientTape() as tape:
             tape.watch(points)
             result = value(points)
-        gradients = tape.gradient(result, points)
+        return tape.gradient(result, points)
+
+    sums = [tf.zeros_like(tensor) for tensor in x]
+    for node, weight in zip(nodes, weights, strict=True):
+        gradients = gradient([start + np.float32(node) * (end - start) for start, end in zip(b, x, strict=True)])
         sums = [total + np.float32(weight) * gradient for total, gradient in zip(sums, gradients, strict=True)]
     return [((end - start) * total).numpy() for end, start, total in zip(x, b, sums, strict=True)]
 

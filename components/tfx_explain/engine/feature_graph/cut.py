@@ -182,7 +182,8 @@ class CutFinder:
 
         Those of a feature that reaches the target in no other way are not among them.
         """
-        masks, carried = set(), set()
+        masks: set[object] = set()
+        carried: set[str] = set()
         for op in self._order:
             if op.type in SHAPE_OPS or not op.inputs:
                 continue
