@@ -159,8 +159,7 @@ def attribute_elements(explainer: ModelExplainer, rows: Sequence[ElementRow]) ->
             )
             order.append(part)
             for name in features:
-                values = integral.elements[name][: len(part)]
-                parts[name].append(values if values.ndim > 1 else values[:, None])
+                parts[name].append(integral.elements[name][: len(part)])
     back = np.argsort(np.concatenate(order))
     columns = decode([row.raw for row in rows]).columns
     out = []

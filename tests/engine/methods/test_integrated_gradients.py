@@ -159,6 +159,6 @@ def test_refuses_bad_arguments(changes, message):
         integrated_gradients(cubic(), random_rows(3), Rows(np.zeros((1, 3))), 0, **changes)
 
 
-def test_refuses_several_baselines():
-    with pytest.raises(ValueError, match="input_baseline must have one row"):
+def test_refuses_fewer_baselines_than_rows():
+    with pytest.raises(ValueError, match="input_baseline must have one row, or as many as encoded"):
         integrated_gradients(cubic(), random_rows(3), random_rows(2), 0)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+_Specs = Mapping[str, Sequence[tuple[tf.TensorShape, tf.DType]]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
@@ -17,14 +19,14 @@ class Encoded:
         examples: the serialised tf.Examples, bytes [rows].
         cuts: the cut tensors, each [rows, ...]; what integrated gradients interpolate.
         frozen: what the rest of the network reads beside them.
-        columns: the attributed feature of each cut tensor.
+        columns: for each cut tensor, the attributed feature that it stands for.
     """
 
     examples: np.ndarray
     cuts: tuple[tf.Tensor, ...]
     frozen: tuple[tf.Tensor, ...]
+    columns: tuple[str, ...]
     _encode: Callable[[np.ndarray], Encoded] = dataclasses.field(repr=False)
-    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -34,20 +36,35 @@ class Encoded:
         return self._encode(self.examples[rows])
 
     def mapped(
-        self, function: Callable[[Mapping[str, Sequence[tf.Tensor]]], Mapping[str, Sequence[tf.Tensor]]]
+        self, function: Callable[[Mapping[str, list[tf.Tensor]]], Mapping[str, Sequence[tf.Tensor | np.ndarray]]]
     ) -> Encoded:
-        """The same rows with other cut tensors; what is frozen stays.
+        """The same rows with other cut tensors: blurred images, noise, rows of another batch.
+
+        What is frozen stays. `take` takes rows first and maps them afterwards, in a batch of another size.
 
         Args:
-            function: {feature: its cut tensors} -> the same with tensors of the same shapes; called again for the rows
-                that are taken from the result.
+            function: by attributed feature, its cut tensors [rows, ...] -> the same structure, shapes and types, as
+                tensors or arrays. A row of the result may depend on its own row only.
+
+        Raises:
+            ValueError: if the function gives another structure.
         """
-        by_feature: dict[str, list[tf.Tensor]] = {column: [] for column in self.columns}
+        by_feature: dict[str, list[tf.Tensor]] = {}
         for column, cut in zip(self.columns, self.cuts, strict=True):
-            by_feature[column].append(cut)
-        changed = {feature: iter(tensors) for feature, tensors in function(by_feature).items()}
-        cuts = tuple(next(changed[column]) for column in self.columns)
-        return dataclasses.replace(self, cuts=cuts, _encode=lambda examples: self._encode(examples).mapped(function))
+            by_feature.setdefault(column, []).append(cut)
+        given = function(by_feature)
+        expected = {column: [(cut.shape, cut.dtype) for cut in cuts] for column, cuts in by_feature.items()}
+        tensors = {column: [tf.convert_to_tensor(value) for value in values] for column, values in given.items()}
+        received = {column: [(value.shape, value.dtype) for value in values] for column, values in tensors.items()}
+        if received != expected:
+            raise ValueError(
+                f"function must give the shapes and types of the cut tensors it got, {_described(expected)}. "
+                f"Received: {_described(received)}"
+            )
+        remaining = {column: iter(values) for column, values in tensors.items()}
+        cuts = tuple(next(remaining[column]) for column in self.columns)
+        encode = self._encode
+        return dataclasses.replace(self, cuts=cuts, _encode=lambda examples: encode(examples).mapped(function))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +75,8 @@ class PathIntegral:
         attributions: float32 [rows, features], in the unit of the explained value.
         prediction: float32 [rows], the explained value at x.
         baseline_prediction: float32 [rows], the explained value at the input baseline.
-        elements: of the features that were asked for, float32 [rows, ...]: the attributions of the single elements of
-            their cut tensor, summed over its innermost axis where it has three axes or more (channels, embedding).
+        elements: by feature that was asked for, float32 [rows, ...]: its attribution by element of its cut tensor,
+            summed over the innermost axis of a cut of three and more axes (the channels of an image, an embedding).
     """
 
     attributions: np.ndarray
@@ -81,3 +98,7 @@ def as_batch(examples: Sequence[bytes] | np.ndarray) -> np.ndarray:
         received = wrong or "no rows"
         raise ValueError(f"examples must be serialised tf.Examples (bytes), at least one. Received: {received}")
     return batch
+
+
+def _described(specs: _Specs) -> dict[str, list[str]]:
+    return {column: [f"{dtype.name} {shape.as_list()}" for shape, dtype in specs[column]] for column in sorted(specs)}

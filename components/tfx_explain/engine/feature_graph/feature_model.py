@@ -41,12 +41,12 @@ class FeatureModel:
             What they change is missing from the attributions and shows in the convergence delta.
         cut_policies: by attributed feature, `feature`, `latest` or `element` (see `CutFinder`); record it and pin it
             when a later model is to be compared.
+        cut_shapes: by attributed feature, the shape of a row of each of its cut tensors.
+        encoded_images: attributed features that the graph decodes into the pixels of an image, sorted.
         output: the signature's output that is explained.
         link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
         unit: `logit`, `probability`, or `output` when there is no link, whatever was asked for.
         num_targets: columns of the output.
-        cut_shapes: by attributed feature, the shape of a row of each of its cut tensors.
-        encoded_images: attributed features that the graph decodes into the pixels of an image, sorted.
         notes: sentences on how the model was cut.
         opened: what the cut was made from; other cuts of the same model start from it, without loading it again.
     """
@@ -74,11 +74,15 @@ class FeatureModel:
         self._functions = PathFunctions(
             partition, opened.output, opened.unit, opened.num_targets, self.features, sample_cuts
         )
-        shapes: dict[str, list[tuple[int, ...]]] = {feature: [] for feature in self.features}
-        for column, cut in zip(partition.columns, sample_cuts, strict=True):
-            shapes[column].append(tuple(int(size) for size in cut.shape[1:]))
-        self.cut_shapes = {feature: tuple(parts) for feature, parts in shapes.items()}
-        self.encoded_images = self._decoded_images()
+        self.cut_shapes = {
+            feature: tuple(
+                tuple(cut.shape[1:])
+                for column, cut in zip(partition.columns, sample_cuts, strict=True)
+                if column == feature
+            )
+            for feature in self.features
+        }
+        self.encoded_images = decoded_images(partition)
         self._stackable = self._can_stack(opened.sample)
         self.notes = (*opened.notes, *notes, *partition.notes, *self._own_notes())
 
@@ -153,7 +157,7 @@ class FeatureModel:
             reason = error.message.splitlines()[0]
             raise ExampleError(f"the model refuses one of {len(batch)} rows: {reason}") from error
         cuts = len(self._partition.cuts)
-        return Encoded(batch, tuple(tensors[:cuts]), tuple(tensors[cuts:]), self.encode, self._partition.columns)
+        return Encoded(batch, tuple(tensors[:cuts]), tuple(tensors[cuts:]), self._partition.columns, self.encode)
 
     def predict(self, encoded: Encoded) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
@@ -193,25 +197,28 @@ class FeatureModel:
 
         Args:
             encoded: rows to explain.
-            input_baseline: one encoded row, or one for each row.
+            input_baseline: one encoded row for all, or a row for each of `encoded`.
             target: output column, one for all rows or int [rows].
             nodes: in [0, 1], float [steps].
             weights: float [steps], summing to 1.
-            elements: attributed features whose elements are wanted one by one.
-
-        Raises:
-            ValueError: if an argument is out of its range, or a feature has no elements.
+            elements: attributed features whose attributions are wanted by element as well: by pixel, token or entry.
 
         Returns:
             Attributions in the order of `features`, and the explained value at both ends. The one at the baseline is
             the whole model's: what the cut leaves frozen counts against convergence.
+
+        Raises:
+            ValueError: if an argument is out of its range, or `elements` names a feature without such elements.
         """
         rows = len(encoded)
         if len(input_baseline) not in (1, rows):
-            raise ValueError(f"input_baseline must have one row or {rows}. Received: {len(input_baseline)} rows")
-        self._check_elements(elements)
+            raise ValueError(
+                f"input_baseline must have one row, or as many as encoded ({rows}). Received: {len(input_baseline)}"
+            )
+        wanted = tuple(sorted(set(elements)))
+        self._check_elements(wanted)
         per_chunk = max(1, _FUSED_ROWS // rows) if self._stackable else 1
-        attributions, prediction, baseline_prediction, by_cut = self._functions.integrate(
+        attributions, prediction, baseline_prediction, *by_element = self._functions.integrate(wanted)(
             list(encoded.cuts),
             list(encoded.frozen),
             list(input_baseline.cuts),
@@ -219,28 +226,8 @@ class FeatureModel:
             self._targets(target, rows),
             *_in_chunks(np.asarray(nodes), np.asarray(weights), per_chunk),
         )
-        found: dict[str, np.ndarray] = {}
-        for column, values in zip(self._partition.columns, by_cut, strict=True):
-            if column in elements:
-                found[column] = values.numpy() if column not in found else found[column] + values.numpy()
-        return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy(), found)
-
-    def _check_elements(self, elements: Collection[str]) -> None:
-        for name in elements:
-            if name not in self.features:
-                raise ValueError(f"elements must be among the attributed features {self.features}. Received: {name!r}")
-            if len(set(self.cut_shapes[name])) > 1:
-                raise ValueError(
-                    f"a feature whose elements are attributed must be cut at one shape. Received: {name!r}, cut at "
-                    f"{list(self.cut_shapes[name])}; try the cut policy 'element' for it"
-                )
-
-    def _decoded_images(self) -> tuple[str, ...]:
-        flat, columns = self._partition.flat, self._partition.columns
-        single = {
-            c: flat.tensor(n) for c, n in zip(columns, self._partition.cuts, strict=True) if columns.count(c) == 1
-        }
-        return tuple(sorted(decoded_images(single, flat.graph.as_graph_def().library.function)))
+        by_feature = {feature: values.numpy() for feature, values in zip(wanted, by_element, strict=True)}
+        return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy(), by_feature)
 
     def _logits(self, encoded: Encoded) -> tf.Tensor:
         return self._functions.logits(list(encoded.cuts), list(encoded.frozen))
@@ -251,6 +238,17 @@ class FeatureModel:
         if outside.size:
             raise ValueError(f"target must be in [0, {self.num_targets}). Received: {int(outside[0])}")
         return tf.constant(targets)
+
+    def _check_elements(self, wanted: Sequence[str]) -> None:
+        for feature in wanted:
+            if feature not in self.features:
+                raise ValueError(f"elements must name attributed features {list(self.features)}. Received: {feature!r}")
+            if len(set(self.cut_shapes[feature])) > 1:
+                raise ValueError(
+                    f"elements must name features whose cut tensors have one shape. Received: {feature!r} with "
+                    f"{list(self.cut_shapes[feature])}. Where it applies, the cut policy 'element' gives it one cut "
+                    "with a row of numbers for each token or pixel."
+                )
 
     def _value_at_baseline_cut(self, encoded: Encoded, input_baseline: Encoded, target: int) -> np.ndarray:
         """The explained value [rows] with the cut at the baseline, and what is frozen at x."""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.flat_graph import topological
+from tfx_explain.engine.feature_graph.partition import Partition
 
 _CHANNELS = (1, 3, 4)
 _DECODERS = frozenset(
@@ -31,23 +32,21 @@ def image_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
     return tuple(int(size) for size in shapes[0])
 
 
-def decoded_images(cuts: Mapping[str, tf.Tensor], library: Iterable) -> dict[str, tf.Tensor]:
-    """Those of the cut tensors that an image decoder of the graph leads to, and that have an image's shape.
+def decoded_images(partition: Partition) -> tuple[str, ...]:
+    """Attributed features whose one cut tensor has an image's shape and comes out of an image decoder, sorted.
 
     A decoder within a loop or a branch, such as map_fn's, counts too. [n, m] may be tokens as well as an image: the
     decoder tells.
-
-    Args:
-        cuts: one cut tensor by feature.
-        library: the graph's FunctionDefs.
     """
-    functions = {function.signature.name: function for function in library}
-    found = {}
-    for feature, tensor in cuts.items():
+    flat, columns = partition.flat, partition.columns
+    functions = {f.signature.name: f for f in flat.graph.as_graph_def().library.function}
+    found = []
+    for feature, name in zip(columns, partition.cuts, strict=True):
+        tensor = flat.tensor(name)
         is_image = tensor.shape.rank == 3 or (tensor.shape.rank == 4 and tensor.shape[-1] in _CHANNELS)
-        if is_image and _DECODERS & _types(topological([tensor]), functions):
-            found[feature] = tensor
-    return found
+        if is_image and columns.count(feature) == 1 and _DECODERS & _types(topological([tensor]), functions):
+            found.append(feature)
+    return tuple(sorted(found))
 
 
 def default_sigma(shape: Sequence[int]) -> float:

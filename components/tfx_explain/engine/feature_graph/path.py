@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import threading
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -21,9 +23,6 @@ class PathFunctions:
         encode: bytes [rows] -> cut tensors, then frozen tensors.
         logits: (cuts, frozen) -> float32 [rows, targets].
         gradient: (cuts, frozen, target) -> the gradient of the explained value, shaped as the cuts.
-        integrate: (cuts, frozen, baseline cuts, baseline frozen, target, nodes, weights) -> (attributions
-            [rows, columns], prediction [rows], baseline prediction [rows], by cut the attributions of its elements
-            [rows, ...]); nodes and weights are [chunks, steps]; the baseline has one row, or as many as there are.
     """
 
     def __init__(
@@ -49,13 +48,27 @@ class PathFunctions:
         rows = tf.TensorSpec([None], tf.int32)
         chunks = tf.TensorSpec([None, None], tf.float32)
 
-        def function(python_function, *signature):
-            return tf.function(python_function, autograph=False, input_signature=signature).get_concrete_function()
-
         self.encode = flat.function(flat.input_names, [*partition.cuts, *partition.frozen])
-        self.logits = function(self._logits_at_cuts, cuts, frozen)
-        self.gradient = function(self._gradient, cuts, frozen, rows)
-        self.integrate = function(self._integrate, cuts, frozen, cuts, frozen, rows, chunks, chunks)
+        self.logits = _function(self._logits_at_cuts, cuts, frozen)
+        self.gradient = _function(self._gradient, cuts, frozen, rows)
+        self._integrate_signature = (cuts, frozen, cuts, frozen, rows, chunks, chunks)
+        self._integrals: dict[tuple[str, ...], Callable] = {}
+        self._tracing = threading.Lock()
+
+    def integrate(self, elements: tuple[str, ...] = ()) -> Callable:
+        """The path integral, traced at the first call for these features.
+
+        Returns:
+            (cuts, frozen, baseline cuts, baseline frozen, target, nodes, weights) -> (attributions [rows, columns],
+            prediction [rows], baseline prediction [rows], then by element [rows, ...] for each of `elements`); nodes
+            and weights are [chunks, steps].
+        """
+        with self._tracing:
+            if elements not in self._integrals:
+                self._integrals[elements] = _function(
+                    functools.partial(self._integrate, elements), *self._integrate_signature
+                )
+            return self._integrals[elements]
 
     def _logits(self, points: Tensors, frozen: Tensors) -> tf.Tensor:
         logits = self._tail(*points, *frozen)[0]
@@ -73,6 +86,7 @@ class PathFunctions:
 
     def _integrate(
         self,
+        elements: Sequence[str],
         cuts: Tensors,
         frozen: Tensors,
         baseline_cuts: Tensors,
@@ -80,9 +94,9 @@ class PathFunctions:
         target: tf.Tensor,
         nodes: tf.Tensor,
         weights: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    ) -> tuple[tf.Tensor, ...]:
         start, end = self._prefix(*baseline_cuts), self._prefix(*cuts)
-        differences = [e - s for s, e in zip(start, end, strict=True)]  # the baseline's one row broadcasts
+        differences = [e - s for s, e in zip(start, end, strict=True)]  # a baseline's one row broadcasts
 
         def add_chunk(index, *sums):
             gradients = self._gradient_sum(start, differences, frozen, target, nodes[index], weights[index])
@@ -98,18 +112,18 @@ class PathFunctions:
         )[1:]
         at_cuts = _dense_gradients(end, cuts, outer=list(sums))
         by_column: dict[str, list[tf.Tensor]] = {column: [] for column in self._columns}
+        by_element: dict[str, list[tf.Tensor]] = {column: [] for column in elements}
         rows = tf.shape(target)[0]
-        elements = []
         for column, x, b, gradient in zip(self._partition.columns, cuts, baseline_cuts, at_cuts, strict=True):
             products = tf.cast((x - b) * gradient, tf.float32)
-            elements.append(tf.reduce_sum(products, axis=-1) if products.shape.rank >= 3 else products)
             by_column[column].append(tf.reduce_sum(tf.reshape(products, [rows, -1]), axis=1))
+            if column in elements:
+                by_element[column].append(_by_element(products))
         attributions = tf.stack([tf.add_n(parts) for parts in by_column.values()], axis=1)  # [rows, columns]
         prediction = self._explained(self._logits(end, frozen), target)
-        baseline_logits = self._logits(start, baseline_frozen)  # one row, or one for each
-        repeats = rows // tf.shape(baseline_logits)[0]
-        baseline_prediction = self._explained(tf.repeat(baseline_logits, repeats, axis=0), target)
-        return attributions, prediction, baseline_prediction, elements
+        baseline_logits = self._logits(start, baseline_frozen)  # one row, or all
+        baseline_prediction = self._explained(tf.broadcast_to(baseline_logits, [rows, self._num_targets]), target)
+        return (attributions, prediction, baseline_prediction, *(tf.add_n(parts) for parts in by_element.values()))
 
     def _gradient_sum(
         self,
@@ -162,6 +176,17 @@ def _frontier(partition: Partition, sample_cuts: Tensors) -> list[str]:
     rows = sample_cuts[0].shape[0]
     values = flat.function(cuts, names)(*sample_cuts)
     return names if all(value.shape.rank and value.shape[0] == rows for value in values) else cuts
+
+
+def _function(python_function: Callable, *signature) -> Callable:
+    return tf.function(python_function, autograph=False, input_signature=signature).get_concrete_function()
+
+
+def _by_element(products: tf.Tensor) -> tf.Tensor:
+    """[rows, ...] without the innermost axis of three and more; [rows] becomes [rows, 1]."""
+    if products.shape.rank == 1:
+        return products[:, None]
+    return tf.reduce_sum(products, axis=-1) if products.shape.rank > 2 else products
 
 
 def _ranked(spec: tf.TensorSpec, value: tf.Tensor) -> tf.TensorSpec:

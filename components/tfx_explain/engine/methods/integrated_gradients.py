@@ -95,7 +95,7 @@ def integrated_gradients(
     Args:
         model: integrates gradients, for instance a `FeatureModel`.
         encoded: the rows to explain.
-        input_baseline: one encoded row, or as many as there are rows.
+        input_baseline: one encoded row for all, or a row for each of `encoded`.
         target: output column, one for all rows or int [rows].
         num_steps: nodes for every row.
         repair_steps: nodes for the rows that are left, in turn; increasing.
@@ -111,7 +111,9 @@ def integrated_gradients(
     """
     rows = len(encoded)
     if len(input_baseline) not in (1, rows):
-        raise ValueError(f"input_baseline must have one row or {rows}. Received: {len(input_baseline)} rows")
+        raise ValueError(
+            f"input_baseline must have one row, or as many as encoded ({rows}). Received: {len(input_baseline)}"
+        )
     if repair_batch < 1:
         raise ValueError(f"repair_batch must be >= 1. Received: repair_batch={repair_batch}")
     if list(repair_steps) != sorted({num_steps, *repair_steps})[1:]:
@@ -126,7 +128,8 @@ def integrated_gradients(
     prediction = np.array(first.prediction)
     baseline_prediction = np.array(first.baseline_prediction)
     steps = np.full(rows, num_steps, dtype=np.int32)
-    cost = _cost(rows, num_steps)
+    shared_baseline = len(input_baseline) == 1
+    cost = _cost(rows, num_steps, len(input_baseline))
     delta, done = _judge(attributions, prediction, baseline_prediction, tolerance)
     repairable = valid & np.isfinite(prediction) & np.isfinite(baseline_prediction)
     for more_steps in repair_steps:
@@ -134,13 +137,13 @@ def integrated_gradients(
         for start in range(0, len(left), repair_batch):
             part = left[start : start + repair_batch]
             padded = np.resize(part, repair_batch)  # repeats rows up to the fixed shape
-            start_rows = input_baseline if len(input_baseline) == 1 else input_baseline.take(padded)
-            again = model.path_gradients(encoded.take(padded), start_rows, target[padded], *gauss_legendre(more_steps))
+            baseline = input_baseline if shared_baseline else input_baseline.take(padded)
+            again = model.path_gradients(encoded.take(padded), baseline, target[padded], *gauss_legendre(more_steps))
             attributions[part] = again.attributions[: len(part)]
             prediction[part] = again.prediction[: len(part)]
             baseline_prediction[part] = again.baseline_prediction[: len(part)]
             steps[part] = more_steps
-            cost += _cost(repair_batch, more_steps)
+            cost += _cost(repair_batch, more_steps, len(baseline))
         delta, done = _judge(attributions, prediction, baseline_prediction, tolerance)
     return IntegratedGradients(
         attributions=attributions,
@@ -164,6 +167,6 @@ def _judge(
     return delta, converged(delta, gap, np.abs(exact).sum(axis=1), tolerance, rounding)
 
 
-def _cost(rows: int, num_steps: int) -> int:
-    # The path, the prediction, and the baseline's one row.
-    return rows * (_GRADIENT_COST * num_steps + 1) + 1
+def _cost(rows: int, num_steps: int, baseline_rows: int) -> int:
+    # The path, the prediction, and the baseline.
+    return rows * (_GRADIENT_COST * num_steps + 1) + baseline_rows
