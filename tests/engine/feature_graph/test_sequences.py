@@ -107,6 +107,18 @@ def test_a_masked_recurrent_network_is_cut_behind_its_last_state(name, load):
     assert model.cut_shapes["text"] == ((12,),)
 
 
+def test_the_policy_element_converges_though_the_mask_stays():
+    """Pinned, it is tried out on the sample against the text at the baseline under the row's own mask."""
+    exported = export("ids_gru")
+    model = FeatureModel.load(
+        exported.path,
+        sample=exported.examples[:8],
+        input_baseline=exported.input_baseline,
+        cut_policies={"text": "element"},
+    )
+    assert model.cut_policies == {"stars": "feature", "text": "element"}
+
+
 def test_attention_over_a_masked_text_is_complete_under_the_policy_that_is_chosen():
     """The masks, as numbers, must not be walked through: between two masks lies none."""
     exported = export("ids_attention")

@@ -182,23 +182,23 @@ class CutFinder:
 
         Those of a feature that reaches the target in no other way are not among them.
         """
-        masks: set[object] = set()
+        masks: dict[object, frozenset[str]] = {}
         carried: set[str] = set()
         for op in self._order:
-            if op.type in SHAPE_OPS or not op.inputs:
-                continue
             varying = [source for source in op.inputs if self._features(source)]
-            is_mask = bool(varying) and all(source.ref() in masks for source in varying)
-            is_mask = is_mask or (op.type == "Cast" and bool(varying) and varying[0].dtype == tf.bool)
+            if op.type in SHAPE_OPS or not varying:
+                continue
+            is_mask = all(source.ref() in masks for source in varying)
+            is_mask = is_mask or (op.type == "Cast" and varying[0].dtype == tf.bool)
             for tensor in op.outputs:
                 features = self._features(tensor)
                 if len(features) != 1 or tensor.ref() not in self._smooth:
                     continue
                 if is_mask:
-                    masks.add(tensor.ref())
+                    masks[tensor.ref()] = features
                 elif carries_gradient(tensor.dtype):
                     carried |= features
-        return {reference for reference in masks if self._features(reference.deref()) <= carried}
+        return {reference for reference, features in masks.items() if features <= carried}
 
     def _mixes(self, tensor: tf.Tensor) -> bool:
         goal = self._target.ref()
