@@ -254,6 +254,42 @@ class SmoothGradConfig(_Base):
     """SmoothGrad^2: the mean of squared gradients."""
 
 
+class ElementsConfig(_Base):
+    """Attributions of single pixels or tokens, of a few rows."""
+
+    features: tuple[str, ...] = ()
+    """Attributed features whose elements are written one by one."""
+    max_rows: int = pydantic.Field(default=200, ge=1, le=10_000)
+    """Rows of each split; those with the smallest ids."""
+
+    @pydantic.field_validator("features")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not all(value):
+            raise ValueError("features must be distinct, non-empty names")
+        return value
+
+
+class ImageBaseline(_Base):
+    """Where the path of an image's pixels begins."""
+
+    kind: Literal["black", "blur"]
+    """Zeros, or each row's own image under a Gaussian blur; at the cut, where the model has made numbers of it."""
+    sigma: float | None = pydantic.Field(default=None, gt=0, le=1000)
+    """Standard deviation of the blur in pixels of the cut; None is an eighth of the shorter side."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _word(cls, data: Any) -> Any:
+        return {"kind": data} if isinstance(data, str) else data
+
+    @pydantic.model_validator(mode="after")
+    def _sigma_is_the_blurs(self) -> ImageBaseline:
+        if self.sigma is not None and self.kind != "blur":
+            raise ValueError("sigma must be given with blur only")
+        return self
+
+
 class ExplainConfig(_Base):
     """What ExplainerGen explains, and how."""
 
@@ -278,6 +314,10 @@ class ExplainConfig(_Base):
     smoothgrad: SmoothGradConfig = SmoothGradConfig()
     input_baseline: dict[str, FeatureValue | tuple[FeatureValue, ...]] | None = None
     """Raw values per feature; None takes the reference's, else statistics', else the sample's medians and modes."""
+    image_baselines: dict[str, ImageBaseline] = {}
+    """Per image that takes the place of a raw value: `black` or `blur`. Encoded images that are named neither here nor
+    in `input_baseline` are black."""
+    elements: ElementsConfig = ElementsConfig()
     cut_policies: dict[str, CutPolicy] = {}
     """Per raw feature where the path is walked; what is not named is chosen by convergence, and recorded."""
     label: Label | None = None
@@ -311,6 +351,13 @@ class ExplainConfig(_Base):
             if len(set(members)) < 2 or len(set(members)) != len(members):
                 raise ValueError(f"feature group {name!r} must have at least two different features")
         return value
+
+    @pydantic.model_validator(mode="after")
+    def _one_baseline_a_feature(self) -> ExplainConfig:
+        twice = sorted({*self.image_baselines} & {*(self.input_baseline or {})})
+        if twice:
+            raise ValueError(f"features must stand in input_baseline or in image_baselines, not in both: {twice}")
+        return self
 
     @pydantic.field_validator("splits")
     @classmethod

@@ -13,6 +13,7 @@ from tfx_explain.config import COMPLETE_METHODS, ExplainConfig, Method
 from tfx_explain.engine.feature_graph.weights import drawn_anew, output_first
 from tfx_explain.engine.methods.rank_correlation import rank_correlations
 from tfx_explain.explainer_gen.explain import ModelExplainer
+from tfx_explain.explainer_gen.image_baselines import BaselineRows
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import BatchMethod
 from tfx_explain.explainer_gen.profiles import feature_values, profile
@@ -110,7 +111,7 @@ def _of_method(
 
     def ranked() -> np.ndarray:
         """Encoded anew each time: embeddings lie before the cut."""
-        baseline = model.encode([explainer.baseline_example])
+        baseline = BaselineRows(model.encode([explainer.baseline_example]), explainer.images)
         method = BatchMethod(model, config, baseline, block.raw[:BACKGROUND_ROWS])
         found = method.attributions(model.encode(block.raw), target, block.ids, np.zeros(rows, bool)).attributions
         return found if signed else np.abs(found)

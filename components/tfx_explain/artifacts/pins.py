@@ -28,6 +28,7 @@ class Pins:
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.
       histogram_unit: total mean |attribution| that attribution histograms are measured in; 0 when unknown.
+      image_baselines: of images whose path does not begin at their raw value: `black`, or `blur` with its sigma.
     """
 
     settings: Mapping[str, Any]
@@ -35,6 +36,7 @@ class Pins:
     bins: Mapping[str, FeatureBins]
     cut_policies: Mapping[str, str]
     histogram_unit: float
+    image_baselines: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:
         """Canonical JSON."""
@@ -51,6 +53,8 @@ class Pins:
             "cut_policies": dict(self.cut_policies),
             "histogram_unit": self.histogram_unit,
         }
+        if self.image_baselines:
+            data["image_baselines"] = dict(self.image_baselines)
         return json.dumps(data, sort_keys=True, indent=1, allow_nan=False)
 
     @classmethod
@@ -69,6 +73,7 @@ class Pins:
             bins={name: FeatureBins.from_dict(v) for name, v in data["bins"].items()},
             cut_policies=data["cut_policies"],
             histogram_unit=float(data["histogram_unit"]),
+            image_baselines=data.get("image_baselines", {}),
         )
 
     def feature_digest(self, feature: str) -> str:
@@ -78,6 +83,8 @@ class Pins:
         return _digest(
             [[n, repr(self.input_baseline.get(n)), self.bins[n].to_dict() if n in self.bins else None] for n in names]
             + [self.cut_policies.get(feature)]
+            # Nothing for the other features, so that their digests stay what they are in stored references.
+            + [[n, self.image_baselines[n]] for n in names if n in self.image_baselines]
         )
 
     def digest(self) -> str:

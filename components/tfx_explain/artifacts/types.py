@@ -22,6 +22,10 @@ class ModelAttributions(artifact.Artifact):
             of the row's slices), `target`, `prediction`, `convergence_delta`, `num_steps`, `attribution_<feature>`, and
             `feature_<feature>` of pass-through features; the manifest's `content.columns` and `content.kept_columns`
             map raw names to columns.
+          - `Split-{split}/elements-*.parquet`, where `elements` names features and rows may be written: attributions of
+            single pixels or tokens, one line a row and feature. Columns `id`, `target`, `feature`, `shape`,
+            `attribution` (the elements in C order; their sum is the feature's), `elements` (the row's raw values where
+            there is one for each token, else null; elements behind the last are padding).
           - `bucket_statistics.parquet`: per slice (the overall one and those that checks name), target, hash bucket and
             feature the weighted sums behind every statistic (`sum_absolute`, `sum`, `sum_squared`, `sum_positive`,
             `sum_row_share`; per value bin `bin_rows`, `bin_weight`, `bin_sum`, `bin_sum_label`; `histogram`): what

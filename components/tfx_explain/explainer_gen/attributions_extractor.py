@@ -114,7 +114,7 @@ def AttributionsExtractor(model_paths: Mapping[str, str], config: ExplainConfig)
     Args:
       model_paths: SavedModel's folder by model name, as TFMA names models.
       config: what to explain. `signature`, `output`, `unit`, `from_logits`, `target`, `seed`, `max_examples`,
-        `method` with its settings, `input_baseline` and `cut_policies` are heeded.
+        `method` with its settings, `input_baseline`, `image_baselines` and `cut_policies` are heeded.
     """
     return extractor.Extractor(STAGE_NAME, _ExtractAttributions(dict(model_paths), config))
 

@@ -16,8 +16,10 @@ from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow,
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.explainer_gen.at_baseline import at_input_baseline, weight_at_baseline
 from tfx_explain.explainer_gen.columns import Column, Columns, decode
+from tfx_explain.explainer_gen.elements import ElementsError, elements_of
 from tfx_explain.explainer_gen.environment import environment_facts
 from tfx_explain.explainer_gen.examples import write_example
+from tfx_explain.explainer_gen.image_baselines import BaselineRows, described, image_baselines
 from tfx_explain.explainer_gen.input_baseline import resolve_input_baseline
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import LabelError, NumberReader, label_fields
@@ -121,10 +123,13 @@ class ModelExplainer:
                 f"Received: {unknown}"
             )
             return
-        self._baseline = model.encode([self.baseline_example])
         try:
-            self.method = BatchMethod(model, spec.config, self._baseline, background)
-        except MethodError as error:
+            self.images, image_notes = image_baselines(spec, model)
+            most = {p.name: p.max_values for p in self._profiles.values()}
+            self.elements, element_notes = elements_of(model, spec.config.elements.features, most)
+            input_baseline = BaselineRows(model.encode([self.baseline_example]), self.images)
+            self.method = BatchMethod(model, spec.config, input_baseline, background)
+        except (FeatureModelError, ElementsError, MethodError) as error:
             self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
             return
         label_error, self._labels = None, None
@@ -167,9 +172,10 @@ class ModelExplainer:
             permutable=self.permutation.features if self.permutation else (),
             only_grouped=tuple(self.permutation.refused_alone) if self.permutation else (),
             reparsed=self.permutation.reparsed if self.permutation else (),
-            notes=(*model.notes, *_overridden(spec)),
+            notes=(*model.notes, *_overridden(spec), *image_notes, *element_notes),
             input_baseline=baseline,
             input_baseline_source=source,
+            image_baselines={name: described(image) for name, image in self.images.items()},
             environment=environment,
             background_rows=self.method.background_rows,
             background_digest=self.method.background_digest,
@@ -282,9 +288,8 @@ class ModelExplainer:
         """See `ExplainedBlock`."""
         if self._config.method not in FROM_INPUT_BASELINE:
             return None
-        return weight_at_baseline(
-            at_input_baseline(columns, self.facts.input_baseline, self.facts.features)[ok], weight[ok]
-        )
+        raw = {n: v for n, v in self.facts.input_baseline.items() if n not in self.facts.image_baselines}
+        return weight_at_baseline(at_input_baseline(columns, raw, self.facts.features)[ok], weight[ok])
 
     def _members(self, block: Block, columns: Columns, plan: SlicePlan) -> tuple[np.ndarray, np.ndarray]:
         """(row, number of its slice in the plan) pairs, each once, by row."""

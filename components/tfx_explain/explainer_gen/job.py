@@ -12,6 +12,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.utils import shared
 
@@ -19,6 +20,15 @@ from tfx_explain.config import COMPLETE_METHODS
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.aggregates.permutation import PermutedRows
 from tfx_explain.explainer_gen.aggregate import Scale, block_totals, finish_slice, scale_of, slice_parts, sum_shard
+from tfx_explain.explainer_gen.elements import (
+    ElementRow,
+    attribute_elements,
+    element_entries,
+    element_file,
+    element_path,
+    element_rows,
+    smallest_ids,
+)
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import background_examples
@@ -41,7 +51,7 @@ from tfx_explain.explainer_gen.permute import (
     without_rows,
 )
 from tfx_explain.explainer_gen.profiles import FeatureProfile
-from tfx_explain.explainer_gen.results import block_facts, write_result, write_rows
+from tfx_explain.explainer_gen.results import block_facts, write_file, write_result, write_rows
 from tfx_explain.explainer_gen.sampled import MODEL_SAMPLE, NAMESPACE, sample_examples
 from tfx_explain.explainer_gen.sampling import Block, SamplePlan
 from tfx_explain.explainer_gen.strata import SlicePlan
@@ -75,7 +85,7 @@ def explain_examples(
     profiles, picked, content = sample.profiles, sample.picked, sample.content
     handle = shared.Shared()
     outputs = blocks | "Explain" >> beam.ParDo(Explain(spec, handle), plan, slices, profiles, picked).with_outputs(
-        Explain.DONORS, main="explained"
+        Explain.DONORS, Explain.ELEMENTS, main="explained"
     )
     explained, donors = outputs["explained"], outputs[Explain.DONORS]
     pinned = (
@@ -108,6 +118,13 @@ def explain_examples(
     if partner is not None:
         pairs = beam.pvalue.AsList(explain_pairs(pipeline, sample, explained, spec, partner))
     written = explained | "WriteRows" >> beam.FlatMap(write_rows, config, plan, slices, profiles, staging)
+    elements: beam.pvalue.AsList | None = None
+    if config.elements.features and config.write_rows:
+        elements = beam.pvalue.AsList(
+            outputs[Explain.ELEMENTS]
+            | "ElementRows" >> smallest_ids(config.elements.max_rows)
+            | "AttributeElements" >> beam.ParDo(AttributeElements(spec, handle), staging, profiles, picked)
+        )
     facts = explained | "BlockFacts" >> beam.Map(block_facts)
     _ = (
         pipeline
@@ -129,6 +146,7 @@ def explain_examples(
             beam.pvalue.AsList(facts),
             beam.pvalue.AsSingleton(pinned),
             pairs,
+            elements,
         )
     )
 
@@ -215,6 +233,7 @@ class Explain(_UsesModel):
     """Block -> ExplainedBlock, and the same rows as donors and receivers of permutations."""
 
     DONORS = "donors"
+    ELEMENTS = "elements"
 
     def __init__(self, spec: JobSpec, handle: shared.Shared):
         super().__init__(spec, handle)
@@ -244,9 +263,32 @@ class Explain(_UsesModel):
         self._forwards.inc(int(out.forward_equivalents))
         _Progress.add("explained", len(block.ids), plan.rows, plan.block_starts.tobytes())
         yield out
+        for pair in element_rows(block, out, self._spec.config):
+            yield beam.pvalue.TaggedOutput(self.ELEMENTS, pair)
         donors = donors_of(explainer, block, out)
         if donors is not None:
             yield beam.pvalue.TaggedOutput(self.DONORS, donors)
+
+
+class AttributeElements(_UsesModel):
+    """(split, rows with the smallest ids) -> (split, path of their element file, its lines, the summary's entry)."""
+
+    def process(
+        self,
+        element: tuple[int, list[ElementRow]],
+        staging: str,
+        profiles: Sequence[FeatureProfile],
+        picked: Sequence[tuple[str, str, bytes]],
+    ) -> Iterable[tuple[int, str, int, dict[str, Any]]]:
+        """Attributes the elements of one split's rows, and writes them."""
+        split, rows = element
+        name = self._spec.config.splits[split]
+        attributed = attribute_elements(self._acquire(profiles, picked), rows)
+        if not attributed:
+            return
+        path = element_path(name)
+        write_file(FileSystems.join(staging, path), element_file(rows, attributed))
+        yield split, path, len(rows) * len(attributed), element_entries(name, rows, attributed)
 
 
 class _Permutes(_UsesModel):

@@ -53,6 +53,7 @@ class ModelFacts:
       only_grouped: those of them that the model refuses when they alone are replaced.
       reparsed: those of them that are replaced in the raw example.
       background_rows, background_digest: see `BatchMethod`.
+      image_baselines: of images whose path does not begin at their raw value.
     """
 
     error: str | None = None
@@ -73,6 +74,7 @@ class ModelFacts:
     notes: tuple[str, ...] = ()
     input_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
     input_baseline_source: str = ""
+    image_baselines: Mapping[str, str] = dataclasses.field(default_factory=dict)
     environment: str = ""
     background_rows: int = 0
     background_digest: str = ""

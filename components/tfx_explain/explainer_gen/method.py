@@ -13,11 +13,13 @@ from tfx_explain.engine.feature_graph import Encoded, FeatureModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.methods.attributions import Attributions
 from tfx_explain.engine.methods.expected_gradients import expected_gradients
-from tfx_explain.engine.methods.gradient import gradient, gradient_x_input
+from tfx_explain.engine.methods.gradient import AT_X, gradient, gradient_x_input
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.engine.methods.model import Cuts
-from tfx_explain.engine.methods.smoothgrad import smoothgrad, spreads_of
+from tfx_explain.engine.methods.quadrature import gauss_legendre
+from tfx_explain.engine.methods.smoothgrad import smooth_gradients, smoothgrad, spreads_of
 from tfx_explain.explainer_gen.columns import decode
+from tfx_explain.explainer_gen.image_baselines import BaselineRows
 from tfx_explain.explainer_gen.row_ids import hexadecimal, row_ids
 from tfx_explain.explainer_gen.sampled import BACKGROUND
 from tfx_explain.explainer_gen.usable_model import not_finite, raw_names
@@ -39,14 +41,14 @@ class BatchMethod:
     """
 
     def __init__(
-        self, model: FeatureModel, config: ExplainConfig, input_baseline: Encoded, background: Sequence[bytes]
+        self, model: FeatureModel, config: ExplainConfig, input_baseline: BaselineRows, background: Sequence[bytes]
     ):
         """Encodes the background, or measures the spread of the cut, where the method needs it.
 
         Args:
           model: what is explained.
           config: `method` and its settings.
-          input_baseline: one encoded row.
+          input_baseline: where each row's path begins.
           background: serialised examples that expected gradients start from; those that the model cannot run are left
             out. Their order does not matter.
 
@@ -96,7 +98,7 @@ class BatchMethod:
                 valid=valid,
             )
         if config.method == "gradient_x_input":
-            return gradient_x_input(model, encoded, self._baseline, target)
+            return gradient_x_input(model, encoded, self._baseline.of(encoded), target)
         if config.method == "gradient":
             return gradient(model, encoded, target, self._scalars)
         if config.method == "smoothgrad":
@@ -115,12 +117,75 @@ class BatchMethod:
         return integrated_gradients(
             model,
             encoded,
-            self._baseline,
+            self._baseline.of(encoded),
             target,
             num_steps=config.integrated_gradients.num_steps,
             repair_steps=config.integrated_gradients.repair_steps,
             valid=valid,
         )
+
+    def elements(
+        self, encoded: Encoded, target: np.ndarray, ids: np.ndarray, num_steps: int, features: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Attributions of the single elements of some features' cuts: float32 [rows, ...].
+
+        Channels of a pixel and entries of a token's embedding are summed, or make one Euclidean norm where the method
+        gives norms; so elements add up to the feature's attribution, or their squares to its square.
+
+        Args:
+          encoded: rows.
+          target: int [rows].
+          ids: of the rows, S16 [n <= rows]; the others are padding.
+          num_steps: nodes of each row's own attributions, after its repairs.
+          features: those of `cut_shapes` with one shape.
+        """
+        model, config = self._model, self._config
+        if config.method == "expected_gradients":
+            nodes = gauss_legendre(num_steps // self.background_rows)
+            sums: dict[str, np.ndarray] = {}
+            for row in self._background:
+                for name, values in model.path_gradients(
+                    encoded, row, target, *nodes, elements=features
+                ).elements.items():
+                    sums[name] = sums.get(name, 0.0) + values.astype(np.float64)
+            return {name: (total / len(self._background)).astype(np.float32) for name, total in sums.items()}
+        if config.method in FROM_INPUT_BASELINE:
+            nodes = gauss_legendre(num_steps) if config.method == "integrated_gradients" else AT_X
+            return dict(
+                model.path_gradients(encoded, self._baseline.of(encoded), target, *nodes, elements=features).elements
+            )
+        squared = config.method == "smoothgrad" and config.smoothgrad.squared
+        if config.method == "gradient":
+            gradients = model.gradients(encoded, target)
+        else:
+            noise = config.smoothgrad
+            seeds = _row_seeds(ids, len(encoded))
+            gradients = smooth_gradients(
+                model,
+                encoded,
+                target,
+                seeds,
+                self._spreads,
+                samples=noise.samples,
+                noise_level=noise.noise_level,
+                squared=squared,
+            )
+        cuts = _cuts(encoded)
+        return {name: _by_element(gradients[name], cuts[name], squared) for name in features}
+
+
+def _by_element(gradient: np.ndarray, cuts: Sequence[np.ndarray], squared: bool) -> np.ndarray:
+    """The gradient [rows, n] of a feature's cut tensors, one number an element: signed where the cut is [rows, n]."""
+    shape = tuple(cuts[0].shape)
+    total = np.zeros(shape[:-1] if len(shape) > 2 else shape)
+    for part in np.split(np.asarray(gradient, np.float64), len(cuts), axis=1):
+        values = part.reshape(shape)
+        if len(shape) > 2:
+            values = (values if squared else values**2).sum(axis=-1)
+        elif len(cuts) > 1 and not squared:
+            values = values**2
+        total += values
+    return (np.sqrt(total) if not squared and (len(shape) > 2 or len(cuts) > 1) else total).astype(np.float32)
 
 
 def background_examples(

@@ -81,6 +81,7 @@ def write_result(
     facts: Sequence[tuple[int, ModelFacts, dict[str, int], float, np.ndarray | None]],
     pinned: Sequence[tuple[str, str, bytes, list[float] | None]],
     pairs: Sequence[PairedOutcome] | None,
+    elements: Sequence[tuple[int, str, int, dict[str, Any]]] | None = None,
 ) -> None:
     """Writes the tables, the pins and job.json: all that the caller of the job needs to know."""
     ordered = sorted(facts, key=lambda f: f[0])
@@ -89,7 +90,7 @@ def write_result(
     failures: Counter[str] = Counter()
     for _, _, reasons, _, _ in ordered:
         failures.update(reasons)
-    files = dict(written)
+    files = dict(written) | {path: lines for _, path, lines, _ in elements or ()}
     by_place = sorted(outcomes, key=lambda o: o.place)
     overall = by_place[0] if by_place else None
     # Where some block has no labels, the others' importances are not those of the sample.
@@ -149,6 +150,7 @@ def write_result(
             n: [base64.b64encode(v).decode() if isinstance(v, bytes) else v for v in values]
             for n, (_, values) in model.input_baseline.items()
         },
+        "image_baselines": dict(model.image_baselines),
         "environment": sorted({f[1].environment for f in ordered}),
         "failures": dict(sorted(failures.items())),
         "failed_weight_fraction": number(overall.failed_weight_fraction) if overall else 0.0,
@@ -179,6 +181,7 @@ def write_result(
         "profiting_slices": profiting_slices(important, slices.names, scale.task),
         "permutation_importance": _permutation(spec, model, label_errors, permutation, important),
         "paired": None if pairs is None else _overall_pair(paired_entries(pairs, slices.names, slices.keys)),
+        "elements": [entry for *_, entry in sorted(elements or (), key=lambda e: e[0])],
         "files": files,
     }
     write_file(FileSystems.join(staging, JOB_FILE), json.dumps(result, sort_keys=True, indent=1).encode())
@@ -275,6 +278,7 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
         bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),
         cut_policies=(dict(old.cut_policies) if old else {}) | dict(model.cut_policies),
         histogram_unit=unit,
+        image_baselines=(dict(old.image_baselines) if old else {}) | dict(model.image_baselines),
     )
 
 

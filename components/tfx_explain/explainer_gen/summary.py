@@ -133,6 +133,7 @@ def summarise(
         "method": {
             **method,
             "input_baseline_source": job["input_baseline_source"],
+            "image_baselines": job["image_baselines"],
             "forward_equivalents_per_row": number(job["forward_equivalents"] / max(job["rows_explained"], 1)),
         },
         "fingerprints": dict(fingerprints),
@@ -153,6 +154,7 @@ def summarise(
         "slices": job["slices"],
         "slicing": job["slicing"],
         "paired": job["paired"],
+        "elements": job["elements"],
         "weak_slices": job["weak_slices"],
         "profiting_slices": job["profiting_slices"],
     }

@@ -11,6 +11,7 @@ from tfx_explain.report.formats import ABSENT, interval, is_number, measured, nu
 from tfx_explain.report.groups import group_sections
 from tfx_explain.report.html import Html, folded, joined, page, table, tag
 from tfx_explain.report.importance import importance_sections, shown_metric
+from tfx_explain.report.maps import map_sections
 from tfx_explain.report.method import method_sentence, method_unit
 from tfx_explain.report.paired import paired_sections
 from tfx_explain.report.profiting import profiting_sections
@@ -83,6 +84,7 @@ def attribution_sections(
         *weak_sections(summary),
         *slice_sections(summary, shown_metric(summary), named_slices, named),
         *profiting_sections(summary),
+        *map_sections(summary),
         tag("h2", "Every feature"),
         _feature_table(candidate, references, method_unit(summary), summary.get("at_input_baseline")),
         *spread_table(summary),
@@ -141,6 +143,7 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
             if at_baseline
             else []
         ),
+        *((f"Image baseline of {n}", text(b)) for n, b in sorted((method.get("image_baselines") or {}).items())),
         ("Unit", text(model.get("unit"))),
         ("Targets", number(model.get("num_targets"))),
         *((f"Model {key}", tag("code", text(model.get(key)))) for key in ("uri", "signature", "output", "link")),

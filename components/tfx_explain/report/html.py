@@ -105,6 +105,9 @@ details { margin: 10px 0; }
 summary { padding: 4px 0; cursor: pointer; font-weight: 600; }
 details details { margin: 0; padding: 0 14px 6px; }
 details details summary { font-size: 13px; font-weight: 400; }
+.map { display: inline-block; margin: 6px 14px 6px 0; vertical-align: top; font-size: 13px; }
+.map p { max-width: 90ch; }
+.tokens span { padding: 1px 3px; border-radius: 3px; }
 .legend { padding: 0 0 10px; font-size: 13px; }
 .legend span { display: inline-block; margin-right: 22px; }
 .legend svg { display: inline; margin-right: 6px; }

@@ -140,6 +140,7 @@ class CutFinder:
         Returns the cuts, the types of zero-gradient ops below a cut, and what must be banned before a new sweep.
         """
         cuts, below = [], set()
+        masks = self._masks()
         zero_gradient: set[str] = set()
         ban: set[object] = set()
         for op in self._order:
@@ -150,6 +151,8 @@ class CutFinder:
                 if is_below:
                     below.add(reference)
                 if not features or reference not in eligible or reference not in self._live:
+                    continue
+                if reference in masks and policies.get(next(iter(features))) == "element":
                     continue
                 policy = policies.get(next(iter(features)), "feature") if len(features) == 1 else "feature"
                 if policy == "latest":
@@ -173,6 +176,29 @@ class CutFinder:
                     cuts.append(tensor)
                     below.add(reference)
         return cuts, zero_gradient, ban - banned
+
+    def _masks(self) -> set:
+        """References of tensors that one feature reaches through a cast of booleans alone: masks as numbers.
+
+        Those of a feature that reaches the target in no other way are not among them.
+        """
+        masks: dict[object, frozenset[str]] = {}
+        carried: set[str] = set()
+        for op in self._order:
+            varying = [source for source in op.inputs if self._features(source)]
+            if op.type in SHAPE_OPS or not varying:
+                continue
+            is_mask = all(source.ref() in masks for source in varying)
+            is_mask = is_mask or (op.type == "Cast" and varying[0].dtype == tf.bool)
+            for tensor in op.outputs:
+                features = self._features(tensor)
+                if len(features) != 1 or tensor.ref() not in self._smooth:
+                    continue
+                if is_mask:
+                    masks[tensor.ref()] = features
+                elif carries_gradient(tensor.dtype):
+                    carried |= features
+        return {reference for reference, features in masks.items() if features <= carried}
 
     def _mixes(self, tensor: tf.Tensor) -> bool:
         goal = self._target.ref()

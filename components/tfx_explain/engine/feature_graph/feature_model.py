@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
 from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.images import decoded_images
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
@@ -43,6 +44,7 @@ class FeatureModel:
         cut_shapes: by attributed feature, the shape of a row of each of its cut tensors.
         open_shapes: attributed features with a cut tensor whose row shape the graph does not tell; it may differ from
             batch to batch.
+        encoded_images: attributed features that the graph decodes into the pixels of an image, sorted.
         output: the signature's output that is explained.
         link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
         unit: `logit`, `probability`, or `output` when there is no link, whatever was asked for.
@@ -87,6 +89,7 @@ class FeatureModel:
             for name, column in zip(partition.cuts, partition.columns, strict=True)
             if not partition.flat.spec(name).shape[1:].is_fully_defined()
         )
+        self.encoded_images = decoded_images(partition)
         self._stackable = self._can_stack(opened.sample)
         self.notes = (*opened.notes, *notes, *partition.notes, *self._own_notes())
 

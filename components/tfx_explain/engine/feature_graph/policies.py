@@ -64,8 +64,11 @@ def unconverged_columns(
     finite = np.isfinite(integral.attributions)
     # A NaN is the fault of its own column; the others' sums go on without it.
     sums = np.where(finite, integral.attributions, 0).astype(np.float64)
-    gap = integral.prediction.astype(np.float64) - integral.baseline_prediction
-    residual = value_at_baseline_cut(trial) - integral.baseline_prediction
+    at_cut = value_at_baseline_cut(trial)
+    residual = at_cut - integral.baseline_prediction
+    # What `element` freezes on purpose, such as a mask, is no fault of its path: that begins at the cut.
+    of_elements = np.repeat([policies[column] == "element" for column in columns], len(at_cut) // len(columns))
+    gap = integral.prediction.astype(np.float64) - np.where(of_elements, at_cut, integral.baseline_prediction)
 
     def means(values: np.ndarray) -> np.ndarray:
         return np.abs(values).reshape(shape).mean(axis=1)

@@ -9,8 +9,8 @@ import numpy as np
 from tfx_explain.engine.methods.attributions import Attributions
 from tfx_explain.engine.methods.model import GRADIENT_COST, GradientModel, PathModel, Rows
 
-# One node at the end of the path: the gradient at x itself.
-_AT_X = np.ones(1), np.ones(1)
+AT_X = np.ones(1), np.ones(1)
+"""One node, at the end of the path: the gradient at x itself."""
 
 
 def gradient(model: GradientModel, encoded: Rows, target: int | np.ndarray, scalars: Collection[str]) -> Attributions:
@@ -52,22 +52,27 @@ def gradient_x_input(model: PathModel, encoded: Rows, input_baseline: Rows, targ
     Args:
         model: for instance a `FeatureModel`.
         encoded: the rows to explain.
-        input_baseline: one encoded row.
+        input_baseline: one encoded row for all, or a row for each of `encoded`.
         target: output column, one for all rows or int [rows].
 
     Raises:
-        ValueError: if the input baseline has not one row.
+        ValueError: if the input baseline has another number of rows.
 
     References:
         Shrikumar, Greenside, Shcherbina, Kundaje: Not Just a Black Box (2016), https://arxiv.org/abs/1605.01713
     """
     rows = len(encoded)
-    if len(input_baseline) != 1:
-        raise ValueError(f"input_baseline must have one row. Received: {len(input_baseline)} rows")
+    if len(input_baseline) not in (1, rows):
+        raise ValueError(
+            f"input_baseline must have one row, or as many as encoded ({rows}). Received: {len(input_baseline)}"
+        )
     target = np.broadcast_to(np.asarray(target, dtype=np.int32), (rows,))
-    found = model.path_gradients(encoded, input_baseline, target, *_AT_X)
+    found = model.path_gradients(encoded, input_baseline, target, *AT_X)
     return Attributions.without_completeness(
-        found.attributions, found.prediction, num_steps=1, forward_equivalents=rows * (GRADIENT_COST + 1) + 1
+        found.attributions,
+        found.prediction,
+        num_steps=1,
+        forward_equivalents=rows * (GRADIENT_COST + 1) + len(input_baseline),
     )
 
 

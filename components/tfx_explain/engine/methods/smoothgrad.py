@@ -51,6 +51,33 @@ def smoothgrad(
         Smilkov, Thorat, Kim, Viegas, Wattenberg: SmoothGrad (2017), https://arxiv.org/abs/1706.03825
         Hooker, Erhan, Kindermans, Kim: A Benchmark for Interpretability Methods (2019): SmoothGrad^2.
     """
+    mean = smooth_gradients(
+        model, encoded, target, row_seeds, spreads, samples=samples, noise_level=noise_level, squared=squared
+    )
+    if squared:
+        attributions = np.stack([mean[name].sum(axis=1) for name in model.features], axis=1)
+    else:
+        attributions = one_number_a_feature(mean, model.features, scalars)
+    return Attributions.without_completeness(
+        attributions,
+        model.explained(encoded, target),
+        num_steps=samples,
+        forward_equivalents=len(encoded) * (GRADIENT_COST * samples + 1),
+    )
+
+
+def smooth_gradients(
+    model: GradientModel,
+    encoded: MappableRows,
+    target: int | np.ndarray,
+    row_seeds: np.ndarray,
+    spreads: Spreads,
+    *,
+    samples: int,
+    noise_level: float,
+    squared: bool,
+) -> dict[str, np.ndarray]:
+    """By feature the mean gradient, or squared gradient, over noisy copies: float64 [rows, n]; see `smoothgrad`."""
     rows = len(encoded)
     if samples < 1:
         raise ValueError(f"samples must be >= 1. Received: samples={samples}")
@@ -65,17 +92,7 @@ def smoothgrad(
         for name, values in model.gradients(noisy, target).items():
             values = np.asarray(values, np.float64)
             total[name] = total.get(name, 0.0) + (values**2 if squared else values)
-    mean = {name: values / samples for name, values in total.items()}
-    if squared:
-        attributions = np.stack([mean[name].sum(axis=1) for name in model.features], axis=1)
-    else:
-        attributions = one_number_a_feature(mean, model.features, scalars)
-    return Attributions.without_completeness(
-        attributions,
-        model.explained(encoded, target),
-        num_steps=samples,
-        forward_equivalents=rows * (GRADIENT_COST * samples + 1),
-    )
+    return {name: values / samples for name, values in total.items()}
 
 
 def spreads_of(cuts: Cuts, varying: Collection[str] = ()) -> Spreads:
