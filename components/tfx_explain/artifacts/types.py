@@ -40,7 +40,8 @@ class ModelAttributions(artifact.Artifact):
             attributions, metrics (no feature), `group_share`, and `permutation_<metric>_drop`, `_ratio` and `_std`.
           - `dependence_curves.parquet`: per slice, feature and value bin the mean attribution with its interval.
           - `tfma/`: an eval result that `tfma.load_eval_result` reads.
-          - `pins.json`: what comparisons share: settings, input baseline, value bins, cut policies, histogram unit.
+          - `pins.json`: what comparisons share: settings, input baseline, image baselines, value bins, cut policies,
+            histogram unit.
           - `pinned_rows.parquet`: the reference's prediction and background rows, raw, with this model's predictions.
           - `explain_config.json`: what was explained, overrides applied.
           - `summary.json`: the overall slice and at most 50 others, in six digits.
