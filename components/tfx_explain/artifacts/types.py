@@ -24,8 +24,9 @@ class ModelAttributions(artifact.Artifact):
             map raw names to columns.
           - `Split-{split}/elements-*.parquet`, where `elements` names features and rows may be written: attributions of
             single pixels or tokens, one line a row and feature. Columns `id`, `target`, `feature`, `shape`,
-            `attribution` (the elements in C order; their sum is the feature's), `elements` (the row's raw values where
-            there is one for each token, else null; elements behind the last are padding).
+            `attribution` (the elements in C order; their sum is the feature's), `elements` (the row's tokens: its raw
+            values, or what the graph splits its text into; null where that is not known; elements behind the last are
+            padding).
           - `bucket_statistics.parquet`: per slice (the overall one and those that checks name), target, hash bucket and
             feature the weighted sums behind every statistic (`sum_absolute`, `sum`, `sum_squared`, `sum_positive`,
             `sum_row_share`; per value bin `bin_rows`, `bin_weight`, `bin_sum`, `bin_sum_label`; `histogram`): what
@@ -40,7 +41,8 @@ class ModelAttributions(artifact.Artifact):
             attributions, metrics (no feature), `group_share`, and `permutation_<metric>_drop`, `_ratio` and `_std`.
           - `dependence_curves.parquet`: per slice, feature and value bin the mean attribution with its interval.
           - `tfma/`: an eval result that `tfma.load_eval_result` reads.
-          - `pins.json`: what comparisons share: settings, input baseline, value bins, cut policies, histogram unit.
+          - `pins.json`: what comparisons share: settings, input baseline, image baselines, value bins, cut policies,
+            histogram unit.
           - `pinned_rows.parquet`: the reference's prediction and background rows, raw, with this model's predictions.
           - `explain_config.json`: what was explained, overrides applied.
           - `summary.json`: the overall slice and at most 50 others, in six digits.

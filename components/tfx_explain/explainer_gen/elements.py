@@ -164,7 +164,10 @@ def attribute_elements(explainer: ModelExplainer, rows: Sequence[ElementRow]) ->
     for name in features:
         values = np.concatenate(parts[name])[back]
         column = next((c for (feature, _), c in sorted(columns.items()) if feature == name), None)
-        out.append(ElementAttributions(name, values, _names(column, values)))
+        names: Sequence[list[str] | None] = _names(column, values)
+        if values.ndim == 2 and not any(names):
+            names = model.tokens(model.encode(list(raw)), name) or names
+        out.append(ElementAttributions(name, values, list(names)))
     return out
 
 

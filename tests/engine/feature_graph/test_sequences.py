@@ -5,6 +5,7 @@ from tests.engine.feature_graph.element_paths import assert_close, by_element
 from tests.fixtures.exported_models.export import export
 
 from tfx_explain.engine.feature_graph import FeatureModel
+from tfx_explain.engine.feature_graph.tokens import follows_its_tokens
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 
@@ -153,11 +154,31 @@ def test_the_imdb_example_has_an_attribution_for_each_token():
     table = embedding.embeddings.numpy()
     assert (np.abs(x.numpy()[:, :, None, :2] - table[None, None, :, :2]).sum(3).min(2) == 0).all()
     np.testing.assert_array_equal(b, np.broadcast_to(table[0], b.shape))
+    texts = [tf.train.Example.FromString(r).features.feature["text"].bytes_list.value[0] for r in rows.examples]
+    assert model.tokens(rows, "text") == [text.decode().split()[:400] for text in texts]
     (by_token,) = by_element(score, [x], [b], *rule)
     total = np.abs(by_token.sum(2)).sum(1)
     delta = np.abs(got.attributions.sum(1) - (got.prediction - got.baseline_prediction))
     assert_close(got.elements["text"], by_token.sum(2), total, delta)
     assert_close(got.attributions[:, 0], by_token.sum((1, 2)), total, delta)
+
+
+def test_tokens_are_those_that_the_graph_splits_the_text_into(load):
+    exported, model, rows, _ = load("text_lstm", "element")
+    texts = [tf.train.Example.FromString(r).features.feature["text"].bytes_list.value[0] for r in rows.examples]
+    assert model.tokens(rows, "text") == [text.decode().split() for text in texts]
+    assert model.tokens(rows, "stars") is None
+    _, by_ids, encoded, _ = load("ids_gru", "element")
+    assert by_ids.tokens(encoded, "text") is None
+
+
+def test_elements_that_do_not_end_with_their_tokens_have_no_names():
+    padded = np.array([[1, 2, 0, 0], [3, 0, 0, 0], [4, 5, 6, 7]], float)[..., None]
+    assert follows_its_tokens(padded, np.array([2, 1, 4]))
+    assert follows_its_tokens(padded, np.array([2, 1, 9]))
+    assert not follows_its_tokens(padded, np.array([1, 1, 4]))  # a start token more
+    assert not follows_its_tokens(padded, np.array([3, 1, 4]))  # a word left out
+    assert not follows_its_tokens(padded[2:], np.array([4]))  # no padding to see
 
 
 def cut_of(encoded, feature):

@@ -22,6 +22,7 @@ from tfx_explain.engine.feature_graph.policies import (
     unconverged_columns,
 )
 from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
+from tfx_explain.engine.feature_graph.tokens import text_tokens
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 
 _FUSED_ROWS = 2048
@@ -245,6 +246,11 @@ class FeatureModel:
         )
         by_feature = {feature: values.numpy() for feature, values in zip(wanted, by_element, strict=True)}
         return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy(), by_feature)
+
+    def tokens(self, encoded: Encoded, feature: str) -> list[list[str]] | None:
+        """What the elements of a feature are, row by row, where the graph splits a text; None where it is not known."""
+        cuts = [cut for column, cut in zip(encoded.columns, encoded.cuts, strict=True) if column == feature]
+        return text_tokens(self._partition, feature, encoded.examples, cuts[0].numpy()) if len(cuts) == 1 else None
 
     def _logits(self, encoded: Encoded) -> tf.Tensor:
         return self._functions.logits(list(encoded.cuts), list(encoded.frozen))
