@@ -33,6 +33,9 @@ def test_an_empty_file_is_every_default(tmp_path):
         ({"splits": ["eval", "eval"]}, ["splits", "distinct"]),
         ({"integrated_gradients": {"repair_steps": [50]}}, ["integrated_gradients.repair_steps", "rise"]),
         ({"unit": "percent"}, ["unit", "logit", "percent"]),
+        ({"method": "saliency"}, ["method", "gradient", "saliency"]),
+        ({"expected_gradients": {"repair_steps": [4]}}, ["expected_gradients.repair_steps", "rise"]),
+        ({"smoothgrad": {"noise_level": 0}}, ["smoothgrad.noise_level", "greater than 0"]),
     ],
 )
 def test_an_error_names_field_rule_and_value(data, parts):
@@ -118,3 +121,10 @@ def test_a_required_slice_is_found_by_what_its_key_says():
 
 def test_the_policy_that_is_shipped_is_read():
     assert ValidationConfig.load("configs/validation.yaml").evidence == ValidationConfig().evidence
+
+
+def test_repairs_follow_the_nodes():
+    config = ExplainConfig.make({"expected_gradients": {"num_steps": 3}, "integrated_gradients": {"num_steps": 64}})
+    assert config.expected_gradients.repair_steps == (6, 12)
+    assert config.integrated_gradients.repair_steps == (128, 256)
+    assert ExplainConfig().expected_gradients.repair_steps == (8, 16)

@@ -23,7 +23,8 @@ class Pins:
     """Settings and data that a reference hands on to every later model.
 
     Attributes:
-      settings: `unit`, `output`, `num_targets`, `link`, `target`, `method`, `splits`: what is explained.
+      settings: `unit`, `output`, `num_targets`, `link`, `target`, `method`, `splits`: what is explained; `background`
+        with expected gradients, `smoothgrad` with that method.
       input_baseline: raw value of each feature.
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.

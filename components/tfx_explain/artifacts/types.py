@@ -52,7 +52,8 @@ class ModelAttributions(artifact.Artifact):
     * Custom properties of the ModelAttributions artifact:
       - `status`: `explained`, or `not_explained` (Evaluator refused the model, or it has no gradient); then there are
         only `summary.json` with the reason, and the page.
-      - `method`: e.g. `integrated_gradients`; `num_steps`: nodes of every row before any repair.
+      - `method`: e.g. `integrated_gradients`; `num_steps`: gradients of every row before any repair: nodes of all its
+        paths, or noisy copies.
       - `rows`, `features`: counts of distinct rows and of raw features.
       - `model_fingerprint`, `examples_fingerprint`, `config_fingerprint`, `environment_fingerprint`: sha256, hex.
       - `comparability_digest`: over all that must be equal before two models may be compared.

@@ -28,7 +28,8 @@ def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str
     """The page of one model's attributions, the same bytes for the same input.
 
     Args:
-      summary: what `summary.json` holds. Shares are fractions, attributions in `summary["model"]["unit"]`.
+      summary: what `summary.json` holds. Shares are fractions, attributions in the unit of
+        `method_unit`.
       passed: summaries of the models that passed the gate before, newest last.
 
     Returns:

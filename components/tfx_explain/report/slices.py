@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
-from tfx_explain.report.formats import interval, listed, measured, number, percent, text
+from tfx_explain.report.formats import interval, listed, measured, number, percent
 from tfx_explain.report.heat_map import MAX_FEATURES, MAX_SLICES, share_heat_map
 from tfx_explain.report.html import Html, folded, joined, table, tag
+from tfx_explain.report.method import method_unit
 from tfx_explain.report.slice_data import Slice, overall_shares, slices_of
 from tfx_explain.report.slice_table import slice_table
 
@@ -33,7 +34,7 @@ def slice_sections(
         nothing = tag("p", "No slice was explained beside the overall one.", class_="note")
         return [head, nothing, *_left_out(summary, slices)]
     overall = overall_shares(summary)
-    unit = text(summary["model"].get("unit"))
+    unit = method_unit(summary)
     return [
         head,
         _map(slices, overall, sorted(features)),
