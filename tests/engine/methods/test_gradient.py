@@ -54,4 +54,4 @@ def test_nothing_is_said_to_add_up(method):
 
 def test_refuses_several_baselines():
     with pytest.raises(ValueError, match="input_baseline must have one row"):
-        gradient_x_input(linear([1.0, 1.0, 1.0]), Rows(X), Rows(X), 0)
+        gradient_x_input(linear([1.0, 1.0, 1.0]), Rows(X), Rows(X[:2]), 0)

@@ -51,6 +51,7 @@ def smoothgrad(
         Smilkov, Thorat, Kim, Viegas, Wattenberg: SmoothGrad (2017), https://arxiv.org/abs/1706.03825
         Hooker, Erhan, Kindermans, Kim: A Benchmark for Interpretability Methods (2019): SmoothGrad^2.
     """
+    target = np.broadcast_to(np.asarray(target, dtype=np.int32), (len(encoded),))
     mean = smooth_gradients(
         model, encoded, target, row_seeds, spreads, samples=samples, noise_level=noise_level, squared=squared
     )
@@ -69,7 +70,7 @@ def smoothgrad(
 def smooth_gradients(
     model: GradientModel,
     encoded: MappableRows,
-    target: int | np.ndarray,
+    target: np.ndarray,
     row_seeds: np.ndarray,
     spreads: Spreads,
     *,
@@ -85,7 +86,6 @@ def smooth_gradients(
         raise ValueError(f"noise_level must be a number >= 0. Received: noise_level={noise_level}")
     if len(row_seeds) != rows:
         raise ValueError(f"row_seeds must be one a row, {rows}. Received: {len(row_seeds)}")
-    target = np.broadcast_to(np.asarray(target, dtype=np.int32), (rows,))
     total: dict[str, np.ndarray] = {}
     for sample in range(samples):
         noisy = encoded.mapped(_Noise(row_seeds, spreads, noise_level, sample))
