@@ -1,4 +1,4 @@
-"""Random small models over serialised tf.Examples: drawn preprocessing, a drawn smooth network, and what they stand for."""
+"""Random small models over tf.Examples: drawn preprocessing, a drawn smooth network, and what they stand for."""
 
 from __future__ import annotations
 
