@@ -85,7 +85,7 @@ class CutFinder:
             notes.append(f"ops with zero gradient stay on the path after features mix: {sorted(zero_gradient)}")
         if not_smooth:
             notes.append(f"ops without gradient read tensors after features mix: {sorted(not_smooth)}")
-        return CutSearch(self._first_seen(cuts), self._edges_to_split(eligible, avoid), tuple(notes))
+        return CutSearch(self._first_seen(cuts), self._edges_to_split(eligible, banned), tuple(notes))
 
     def _reachable_backwards(self) -> tuple[set, set]:
         """References from which some value path, and some gradient path, leads to the target."""
@@ -206,21 +206,27 @@ class CutFinder:
             return True
         return any(len(self._features(r)) > 1 or r.ref() == goal for _, r in self._live_uses(tensor))
 
-    def _edges_to_split(self, eligible: set, avoid: frozenset[str]) -> tuple[tuple[str, str, int], ...]:
+    def _edges_to_split(self, eligible: set, banned: set) -> tuple[tuple[str, str, int], ...]:
+        """Edges from floats that cannot be cut, since something without gradient reads them as well, to what can be.
+
+        Cut on those edges, a number that is also bucketised keeps its path from where it is raw.
+        """
         edges = []
         for op in self._order:
             for tensor in op.outputs:
-                one_feature = len(self._features(tensor)) == 1
-                if not one_feature or tensor.ref() in eligible or tensor.ref() not in self._live:
+                reference = tensor.ref()
+                if len(self._features(tensor)) != 1 or reference in eligible or reference in banned:
                     continue
-                if not tensor.dtype.is_floating or tensor.name in avoid:
+                if reference not in self._live or not tensor.dtype.is_floating:
                     continue
-                for consumer, index in self._consumers[tensor.ref()]:
+                for consumer, index in self._consumers[reference]:
+                    if consumer.type == "Identity":
+                        continue  # its result is apart already
                     if consumer in self._differentiable and any(
                         carries_gradient(result.dtype)
                         and result.ref() in self._live
                         and result.ref() in self._smooth
-                        and len(self._features(result)) > 1
+                        and (len(self._features(result)) > 1 or result.ref() in eligible)
                         for result in consumer.outputs
                     ):
                         edges.append((tensor.name, consumer.name, index))

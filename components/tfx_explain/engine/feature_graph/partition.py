@@ -14,6 +14,7 @@ from tfx_explain.engine.feature_graph.flat_graph import FlatGraph, topological
 from tfx_explain.engine.feature_graph.frozen import find_frozen
 from tfx_explain.engine.feature_graph.output import Output
 from tfx_explain.engine.feature_graph.rewrites import split_edges
+from tfx_explain.engine.feature_graph.row_tensors import shapes_that_vary
 from tfx_explain.engine.feature_graph.sources import Sources, find_sources
 
 # Every round bans at least one tensor or splits at least one edge; real models need two or three.
@@ -86,7 +87,7 @@ def find_partition(flat: FlatGraph, output: Output, policies: Mapping[str, str],
         cut_features = [tuple(sorted(dependencies.features(tensor))) for tensor in search.cuts]
         _require_gradient(search.cuts, cut_features, used)
         values, shapes = find_frozen(search.cuts, target, order, dependencies, sources)
-        uneven = _not_batch_major(flat, [*search.cuts, *values], sample)
+        uneven = _not_batch_major(flat, [*search.cuts, *values], sources, sample)
         uneven_cuts = {tensor.name for tensor in search.cuts} & uneven
         if uneven_cuts:
             avoid |= uneven_cuts
@@ -122,7 +123,7 @@ def _require_gradient(cuts: Sequence[tf.Tensor], cut_features: Sequence[tuple[st
             )
 
 
-def _not_batch_major(flat: FlatGraph, tensors: Sequence[tf.Tensor], sample: tf.Tensor) -> set[str]:
+def _not_batch_major(flat: FlatGraph, tensors: Sequence[tf.Tensor], sources: Sources, sample: tf.Tensor) -> set[str]:
     """Names of tensors that do not have one row, of one shape, for each example."""
     names = [tensor.name for tensor in tensors]
     function = flat.function(flat.input_names, names)
@@ -132,7 +133,8 @@ def _not_batch_major(flat: FlatGraph, tensors: Sequence[tf.Tensor], sample: tf.T
         of_rows = many.shape.rank and many.shape[0] == len(sample) and one.shape[0] == 1
         if not of_rows or many.shape[1:] != one.shape[1:]:
             uneven.add(name)
-    return uneven
+    even = [name for name in names if name not in uneven]
+    return uneven | shapes_that_vary(flat, even, sources, sample.numpy())
 
 
 def _with_sources(

@@ -58,6 +58,55 @@ def row_bytes(
     }
 
 
+def shapes_that_vary(flat: FlatGraph, names: Sequence[str], sources: Sources, sample: np.ndarray) -> set[str]:
+    """Names of tensors whose shape changes with how many values the rows have, whatever the lengths in the sample.
+
+    The features that may have any number of values are taken out of every other row, and given twice; all at once, and
+    one by one where the model refuses that.
+
+    Args:
+        flat: the graph.
+        names: of tensors that are fed or fetched, each [rows, ...] on the sample.
+        sources: the parsers of the graph.
+        sample: serialised tf.Examples, bytes [rows].
+    """
+    varying = [name for name, outputs in sources.features.items() if _varies(outputs)]
+    if not varying or not names:
+        return set()
+    function = flat.function(flat.input_names, names)
+    shapes = [value.shape for value in function(tf.constant(sample))]
+    changed: set[str] = set()
+
+    def tried(rows: np.ndarray) -> bool:
+        try:
+            values = function(tf.constant(rows))
+        except tf.errors.InvalidArgumentError:
+            return False  # the model does not take such rows
+        changed.update(name for name, v, shape in zip(names, values, shapes, strict=True) if v.shape != shape)
+        return True
+
+    for vary in (_without_every_other, _with_all_twice):
+        if not tried(vary(sample, varying)) and len(varying) > 1:
+            for feature in varying:
+                tried(vary(sample, [feature]))
+    return changed
+
+
+def _without_every_other(sample: np.ndarray, features: Sequence[str]) -> np.ndarray:
+    rest, segments = take_apart(sample, features)
+    for values in segments.values():
+        values[::2] = b""
+    return put_together(rest, list(segments.values()))
+
+
+def _with_all_twice(sample: np.ndarray, features: Sequence[str]) -> np.ndarray:
+    rows = sample
+    for feature in features:
+        rest, segments = take_apart(rows, [feature])
+        rows = _twice(rest, segments[feature], feature)
+    return rows
+
+
 def _varies(outputs: Sequence[tf.Tensor]) -> bool:
     """Whether a feature may have any number of values: the parser gives it in pieces, or with an open width."""
     if len({tensor.op for tensor in outputs}) < len(outputs):
