@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import pydantic
 import yaml
@@ -294,14 +294,21 @@ class ExplainConfig(_Base):
     """What ExplainerGen explains, and how."""
 
     signature: str = pydantic.Field(default="serving_default", min_length=1)
+    """One that takes serialised tf.Examples; or tensors, each a feature of the examples by its name."""
+    preprocessing_function: str | None = pydantic.Field(default=None, min_length=1)
+    """Signature that maps serialised tf.Examples to what `signature` takes, such as `transform_features`."""
     output: str | None = None
     """Name of the signature's float output; None takes the one that TFX's conventions name."""
     unit: Literal["logit", "probability"] = "logit"
     """Explain the logit behind a final sigmoid or softmax, or the probability itself."""
     from_logits: bool = False
     """The output ends in no sigmoid or softmax because it is logits, as with Keras' `from_logits=True`."""
-    target: int | None = pydantic.Field(default=None, ge=0)
-    """Output column to explain; None is the only one, or each row's predicted class."""
+    target: Annotated[int, pydantic.Field(ge=0)] | Annotated[str, pydantic.Field(min_length=1)] | None = None
+    """Output column to explain, by number or class name; `predicted` and `label` are each row's own class. None is the
+    only column, or `predicted`."""
+    class_names: tuple[str, ...] = ()
+    """Names of the output's columns in their order, where the model does not tell them; for one column those of
+    0 and 1. Labels may then be these names."""
     splits: tuple[str, ...] = pydantic.Field(default=("eval",), min_length=1)
     max_examples: int = pydantic.Field(default=10_000, ge=1)
     """Distinct rows at most; those with the smallest keyed hash are taken."""
@@ -358,6 +365,13 @@ class ExplainConfig(_Base):
         if twice:
             raise ValueError(f"features must stand in input_baseline or in image_baselines, not in both: {twice}")
         return self
+
+    @pydantic.field_validator("class_names")
+    @classmethod
+    def _named_apart(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not all(value) or {"predicted", "label"} & set(value):
+            raise ValueError("class_names must be distinct, non-empty, and neither `predicted` nor `label`")
+        return value
 
     @pydantic.field_validator("splits")
     @classmethod

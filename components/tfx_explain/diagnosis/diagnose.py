@@ -26,6 +26,7 @@ from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_sp
 from tfx_explain.explainer_gen.run import CONFIG_FILE, REPORT_FILE
 from tfx_explain.explainer_gen.settings import Settings, SettingsError, resolve
 from tfx_explain.explainer_gen.summary import number
+from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.report.diagnosis import render_diagnosis
 
 KIND = "AttributionDiagnosis"
@@ -141,6 +142,7 @@ def _specs(
         model_path=folder,
         config=config.model_copy(update=lean),
         slicing=settings.slicing,
+        label=settings.label if config.target == LABEL else None,
         example_weight=settings.example_weight,
         fingerprint=candidate.fingerprint,
         pins=candidate.pins,

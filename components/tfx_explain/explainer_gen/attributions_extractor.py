@@ -180,7 +180,9 @@ class _Model:
             raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.error}")
         self._model, self._config = explainer.model, config
         self._padding = write_example(explainer.facts.input_baseline)
-        self._method = explainer.method
+        if explainer.target.by_label:
+            raise FeatureModelError("target 'label' cannot be explained inside Evaluator: give a class, or 'predicted'")
+        self._method, self._target = explainer.method, explainer.target
         self._size = min(config.batch_size, _MAX_BATCH)
 
     def attributions(self, raw: Sequence[bytes]) -> dict[str, np.ndarray]:
@@ -191,11 +193,9 @@ class _Model:
 
     def _attribute(self, raw: Sequence[bytes]) -> np.ndarray:
         """Attributions [rows, features]. One shape for every call: a row's bits depend on the shape of its batch."""
-        model, config = self._model, self._config
+        model = self._model
         encoded = model.encode([*raw, *[self._padding] * (self._size - len(raw))])
-        target: int | np.ndarray = config.target or 0
-        if model.num_targets > 1 and config.target is None:
-            target = np.argmax(model.predict(encoded), axis=1).astype(np.int32)
+        target, _ = self._target.of(model.predict(encoded))
         ids, valid = row_ids(decode(raw), raw), np.arange(self._size) < len(raw)
         result = self._method.attributions(encoded, target, ids, valid)
         return result.attributions[: len(raw)]

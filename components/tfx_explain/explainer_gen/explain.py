@@ -29,6 +29,7 @@ from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.explainer_gen.target import TargetError, known_classes, resolve_target
 from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
 
 
@@ -109,11 +110,11 @@ class ModelExplainer:
             self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
             return
         model = self.model
-        if spec.config.target is not None and spec.config.target >= model.num_targets:
-            self.facts = ModelFacts(
-                error=f"target must be below the number of output columns, {model.num_targets}. "
-                f"Received: target={spec.config.target}"
-            )
+        try:
+            classes = known_classes(spec.config, model.class_names, model.num_targets)
+            self.target = resolve_target(spec.config, classes, model.num_targets)
+        except TargetError as error:
+            self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
             return
         known = {*model.features, *model.unused_features, *model.uncovered_features, *self._profiles}
         unknown = sorted({m for members in spec.config.feature_groups.values() for m in members} - known)
@@ -137,7 +138,7 @@ class ModelExplainer:
             label_error = "the configuration names no label"
         else:
             try:
-                self._labels = NumberReader(spec.label, model.saved_model)
+                self._labels = NumberReader(spec.label, model.saved_model, classes=classes)
             except LabelError as error:
                 label_error = str(error)
         self._weights = None
@@ -148,8 +149,14 @@ class ModelExplainer:
                 self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
                 return
         self._slices = SliceAssigner(spec.slicing, spec.model_path)
-        several = model.num_targets > 1
         task = task_of(model.link, model.num_targets)
+        if self.target.by_label and label_error is not None:
+            self.facts = ModelFacts(
+                error=f"target 'label' needs labels, and there are none: {label_error}",
+                input_baseline=baseline,
+                input_baseline_source=source,
+            )
+            return
         if task is None and label_error is None:
             label_error = (
                 "the output has several columns and no softmax: declare it with from_logits if it is logits of classes"
@@ -166,7 +173,7 @@ class ModelExplainer:
             link=model.link,
             unit=model.unit,
             num_targets=model.num_targets,
-            target="predicted" if several and spec.config.target is None else str(spec.config.target or 0),
+            target=self.target.name,
             task=task if label_error is None else None,
             label_error=label_error,
             permutable=self.permutation.features if self.permutation else (),
@@ -218,9 +225,18 @@ class ModelExplainer:
             failures["the example weight is no number >= 0"] += int((ok & ~weighed).sum())
             ok = ok & weighed
         scores = model.predict(encoded)  # [batch, targets]
-        target = np.full(len(padded), config.target or 0, np.int32)
-        if model.num_targets > 1 and config.target is None:
-            target = np.argmax(scores, axis=1).astype(np.int32)
+        facts, label = self.facts, None
+        if self._labels is not None and (facts.task is not None or self.target.by_label):
+            try:
+                label = self._labels.read(padded, columns)[: len(ok)]
+            except LabelError as error:
+                # For this block alone: another worker's blocks must not depend on what this one met before.
+                facts = dataclasses.replace(facts, label_error=str(error))
+        target = np.zeros(len(padded), np.int32)
+        target[: len(ok)], aimed = self.target.of(scores[: len(ok)], label)
+        if (ok & ~aimed).any():
+            failures["the row's label names no column of the output"] += int((ok & ~aimed).sum())
+            ok = ok & aimed
         valid = np.zeros(len(padded), bool)
         valid[: len(ok)] = ok
         result = self.method.attributions(encoded, target, block.ids, valid)
@@ -229,14 +245,9 @@ class ModelExplainer:
         if (ok & ~finite).any():
             failures["the model gave a result that is not finite"] += int((ok & ~finite).sum())
         ok = ok & finite
-        facts, labels = self.facts, {}
-        if self._labels is not None and facts.task is not None:
-            try:
-                label = self._labels.read(padded, columns)[:n][ok]
-                labels = label_fields(facts.task, facts.unit, label, scores[:n][ok].astype(np.float64))
-            except LabelError as error:
-                # For this block alone: another worker's blocks must not depend on what this one met before.
-                facts = dataclasses.replace(facts, label_error=str(error))
+        labels = {}
+        if label is not None and facts.task is not None:
+            labels = label_fields(facts.task, facts.unit, label[ok], scores[:n][ok].astype(np.float64))
         bucket = buckets(cluster_ids(columns, block.raw, block.ids, config.cluster_key))
         rows = Rows(
             bucket=bucket[ok],

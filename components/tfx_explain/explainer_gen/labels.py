@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,18 +37,20 @@ class Source:
 class NumberReader:
     """Reads one number a row, a label or an example weight, as TFMA does with its keys."""
 
-    def __init__(self, source: Source, model: Any, what: str = "label"):
+    def __init__(self, source: Source, model: Any, what: str = "label", classes: Sequence[str] | None = None):
         """Looks the preprocessing function up.
 
         Args:
           source: where the number is found.
           model: the loaded SavedModel; not used where the source has no functions.
           what: how errors call the number.
+          classes: names that stand for the numbers 0, 1, ... of a raw feature of strings; None takes numbers alone.
 
         Raises:
           LabelError: the model has no such signature, or it gives no such output.
         """
         self._key, self._what = source.key, what
+        self._classes = None if classes is None else {name.encode(): float(i) for i, name in enumerate(classes)}
         self._function = None
         for name in source.functions:
             if source.optional and name not in model.signatures:
@@ -108,7 +111,13 @@ class NumberReader:
                 first, present = column.first()
                 out[present] = first[present]
         if not found and (self._key, "b") in columns.columns:
-            raise LabelError(f"{self._what} {self._key!r} must be a number. Received: strings")
+            if self._classes is None:
+                raise LabelError(
+                    f"{self._what} {self._key!r} must be a number. Received: strings; class_names gives them numbers"
+                )
+            first, present = columns.columns[self._key, "b"].first()
+            names, place = np.unique(first[present], return_inverse=True)
+            out[present] = np.array([self._classes.get(name, np.nan) for name in names])[place]
         return out
 
 

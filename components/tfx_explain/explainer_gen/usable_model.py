@@ -40,6 +40,7 @@ def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies
             spec.model_path,
             sample=usable,
             signature=spec.config.signature,
+            preprocessing_function=spec.config.preprocessing_function,
             output=spec.config.output,
             unit=spec.config.unit,
             input_baseline=baseline,
@@ -54,7 +55,7 @@ def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies
     try:
         return load(rows)
     except ExampleError:
-        loaded = load_signature(spec.model_path, spec.config.signature)
+        loaded = load_signature(spec.model_path, spec.config.signature, spec.config.preprocessing_function, rows)
         return load([row for row in rows if _runs(loaded, row)])
 
 

@@ -50,6 +50,7 @@ class FeatureModel:
         link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
         unit: `logit`, `probability`, or `output` when there is no link, whatever was asked for.
         num_targets: columns of the output.
+        class_names: of those columns, where the signature tells them, else None.
         notes: sentences on how the model was cut.
         opened: what the cut was made from; other cuts of the same model start from it, without loading it again.
     """
@@ -70,6 +71,7 @@ class FeatureModel:
         self.link = opened.output.link
         self.unit = opened.unit
         self.num_targets = opened.num_targets
+        self.class_names = opened.class_names
         self._output = opened.output
         self._partition = partition
         encode_cuts = partition.flat.function(partition.flat.input_names, partition.cuts)
@@ -106,6 +108,7 @@ class FeatureModel:
         input_baseline: bytes | None = None,
         cut_policies: Mapping[str, str] | None = None,
         from_logits: bool = False,
+        preprocessing_function: str | None = None,
     ) -> FeatureModel:
         """Loads a SavedModel, finds where its raw features become differentiable, and checks itself on the sample.
 
@@ -114,20 +117,29 @@ class FeatureModel:
             sample: a few serialised tf.Examples, typical of the data; 16 are enough, 2 different ones the least that
                 show rows which depend on each other. A single one is repeated. Every process that is to give the same
                 results needs the same sample.
-            signature: one that takes a batch of serialised tf.Examples.
+            signature: one that takes a batch of serialised tf.Examples, or dense tensors that are features by name.
             output: name of a floating output; found by the usual names if None.
             unit: what to explain behind a sigmoid or softmax. Another output is explained as it is.
             input_baseline: one serialised tf.Example. With it, each feature is tried alone on the sample: where the
                 policy `feature` does not converge in 200 nodes, `latest` is taken instead.
             cut_policies: pinned policies by attributed feature. They are used as they are; those of features that this
                 model does not use are left out, with a note.
+            preprocessing_function: another signature, which maps serialised tf.Examples to what `signature` takes.
             from_logits: an output that ends in no sigmoid or softmax is logits, as Keras' losses call it.
 
         Raises:
             FeatureModelError: by its subclass, why the model cannot be explained.
             ValueError: if an argument is out of its range.
         """
-        opened = open_model(path, sample=sample, signature=signature, output=output, unit=unit, from_logits=from_logits)
+        opened = open_model(
+            path,
+            sample=sample,
+            signature=signature,
+            output=output,
+            unit=unit,
+            from_logits=from_logits,
+            preprocessing_function=preprocessing_function,
+        )
         strings = tf.constant(opened.sample)
         pinned = dict(cut_policies or {})
 

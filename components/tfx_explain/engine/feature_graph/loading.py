@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfx_explain.engine.feature_graph.dense_signature import (
+    behind_parser,
+    behind_transform,
+    check_names,
+    dense_inputs,
+    takes_examples,
+)
 from tfx_explain.engine.feature_graph.errors import (
     BatchDependentError,
     ExampleError,
@@ -35,13 +43,15 @@ class LoadedSignature:
 
     Attributes:
         model: owns the variables and tables; kept alive.
-        signature: the ConcreteFunction.
+        signature: the ConcreteFunction, of serialised tf.Examples.
         path: where it was loaded from.
+        notes: what a reader of the results should know.
     """
 
     model: object
     signature: Any
     path: str
+    notes: tuple[str, ...] = ()
 
     def outputs(self, examples: np.ndarray) -> dict[str, np.ndarray]:
         """Runs the untouched signature on serialised tf.Examples, bytes [rows]."""
@@ -49,12 +59,20 @@ class LoadedSignature:
         return {name: results[name].numpy() for name in sorted(results)}
 
 
-def load_signature(path: str, name: str) -> LoadedSignature:
-    """Loads a SavedModel.
+def load_signature(
+    path: str, name: str, preprocessing_function: str | None = None, sample: Sequence[bytes] = ()
+) -> LoadedSignature:
+    """Loads a SavedModel. A signature that takes a dict of dense tensors gets a parser in front.
+
+    Args:
+        path: folder that holds `saved_model.pb`.
+        name: of the signature.
+        preprocessing_function: another signature, which maps serialised tf.Examples to what `name` takes.
+        sample: serialised tf.Examples; a signature of tensors must find its inputs among their features.
 
     Raises:
         SavedModelError: if the folder holds none, or one of its files is missing or truncated.
-        SignatureError: if it has no signature of that name.
+        SignatureError: if it has no signature of that name, or one that cannot be fed with tf.Examples.
     """
     if not any(tf.io.gfile.exists(f"{path}/saved_model.{kind}") for kind in ("pb", "pbtxt")):
         raise SavedModelError(
@@ -70,15 +88,23 @@ def load_signature(path: str, name: str) -> LoadedSignature:
         ) from error
     if name not in model.signatures:
         raise SignatureError(f"signature must be one of {sorted(model.signatures)}. Received: signature={name!r}")
-    signature = model.signatures[name]
-    user_inputs = signature.inputs[: len(signature.inputs) - len(signature.captured_inputs)]
-    if len(user_inputs) != 1 or user_inputs[0].dtype != tf.string:
-        received = {tensor.name.split(":")[0]: tensor.dtype.name for tensor in user_inputs}
-        raise SignatureError(
-            f"the signature must take one batch of serialised tf.Examples. Received: signature={name!r} with "
-            f"the inputs {received}. Other signatures: {sorted(set(model.signatures) - {name})}"
-        )
-    return LoadedSignature(model, signature, path)
+    signature, notes = model.signatures[name], []
+    if preprocessing_function is not None:
+        if preprocessing_function not in model.signatures:
+            raise SignatureError(
+                f"preprocessing_function must be one of {sorted(model.signatures)}. Received: "
+                f"preprocessing_function={preprocessing_function!r}"
+            )
+        transform = model.signatures[preprocessing_function]
+        signature = behind_transform(signature, name, transform, preprocessing_function)
+        notes.append(f"signature {name!r} is fed by {preprocessing_function!r}")
+    elif not takes_examples(signature):
+        inputs = dense_inputs(signature)
+        makers = [other for other in sorted(model.signatures) if takes_examples(model.signatures[other])]
+        check_names(inputs, sample, name, makers)
+        signature = behind_parser(signature, name)
+        notes.append(f"signature {name!r} takes tensors: {list(inputs)} are read from features of these names")
+    return LoadedSignature(model, signature, path, tuple(notes))
 
 
 def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfx_explain.engine.feature_graph.encoded import as_batch
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
-from tfx_explain.engine.feature_graph.output import Output, declared_logits, find_output
+from tfx_explain.engine.feature_graph.output import Output, class_names, declared_logits, find_output
 from tfx_explain.engine.feature_graph.rewrites import repair_gradients
 
 
@@ -28,6 +28,7 @@ class OpenedModel:
         num_targets: columns of the output.
         sample: serialised tf.Examples, bytes [rows], at least two.
         whole: the untouched signature's output on the sample, [rows, ...].
+        class_names: of the output's columns, where the signature tells them, else None.
         notes: what a reader of the results should know.
     """
 
@@ -38,6 +39,7 @@ class OpenedModel:
     num_targets: int
     sample: np.ndarray
     whole: np.ndarray
+    class_names: tuple[str, ...] | None
     notes: tuple[str, ...]
 
 
@@ -49,6 +51,7 @@ def open_model(
     output: str | None = None,
     unit: Literal["logit", "probability"] = "logit",
     from_logits: bool = False,
+    preprocessing_function: str | None = None,
 ) -> OpenedModel:
     """Loads a SavedModel's signature and checks on the sample that its rows stand alone; see `FeatureModel.load`.
 
@@ -64,7 +67,8 @@ def open_model(
         rows = np.repeat(rows, 2)
     if len(set(rows)) == 1:
         notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
-    loaded = load_signature(path, signature)
+    loaded = load_signature(path, signature, preprocessing_function, list(rows))
+    notes += loaded.notes
     whole = check_rows(loaded, rows)
     flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
     found = find_output(flat, output)
@@ -72,4 +76,5 @@ def open_model(
     if from_logits:
         found = declared_logits(found, num_targets)
     actual_unit = "output" if found.link == "raw" else unit
-    return OpenedModel(loaded, flat, found, actual_unit, num_targets, rows, whole[found.name], tuple(notes))
+    names = class_names(whole, num_targets)
+    return OpenedModel(loaded, flat, found, actual_unit, num_targets, rows, whole[found.name], names, tuple(notes))

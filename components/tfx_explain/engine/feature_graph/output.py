@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.errors import NoGradientError, OutputError
@@ -62,6 +64,25 @@ def find_output(flat: FlatGraph, name: str | None) -> Output:
     if before.op.type in LINKS and before.shape.rank in (1, 2):
         return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
     return Output(name, tensor.name, "raw")
+
+
+def class_names(outputs: Mapping[str, np.ndarray], num_targets: int) -> tuple[str, ...] | None:
+    """Names of the explained output's columns: those of the one output of strings that has the same row for every row.
+
+    A classification signature gives them so, as `classes` [rows, n] beside `scores` [rows, n].
+
+    Args:
+        outputs: of the signature on a few rows.
+        num_targets: columns of the explained output.
+    """
+    found = set()
+    for values in outputs.values():
+        rows = values.reshape(len(values), -1) if values.dtype == object else np.zeros((0, 0))
+        if num_targets > 1 and rows.shape[1:] == (num_targets,) and (rows == rows[0]).all():
+            names = tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in rows[0])
+            if len(set(names)) == num_targets:
+                found.add(names)
+    return found.pop() if len(found) == 1 else None
 
 
 def apply_link(logits: tf.Tensor, link: str) -> tf.Tensor:
