@@ -8,7 +8,7 @@ pytestmark = pytest.mark.tf
 KEY = "serving_default/outputs"
 # Kinds of features, by the model that reads them.
 READ = {
-    "numbers": ("amount", "latitude x longitude", "number", "price", "ratio"),
+    "numbers": ("amount", "latitude x longitude", "number", "ratio"),
     "categories": ("city", "number", "user", "user x word", "word"),
     "texts": ("number", "phrase", "tags", "text"),
     "gaps": ("amount", "codes", "maybe", "number"),

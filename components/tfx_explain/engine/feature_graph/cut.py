@@ -85,7 +85,7 @@ class CutFinder:
             notes.append(f"ops with zero gradient stay on the path after features mix: {sorted(zero_gradient)}")
         if not_smooth:
             notes.append(f"ops without gradient read tensors after features mix: {sorted(not_smooth)}")
-        return CutSearch(self._first_seen(cuts), self._edges_to_split(eligible, banned), tuple(notes))
+        return CutSearch(self._first_seen(cuts), self._edges_to_split(policies, eligible, banned), tuple(notes))
 
     def _reachable_backwards(self) -> tuple[set, set]:
         """References from which some value path, and some gradient path, leads to the target."""
@@ -206,19 +206,23 @@ class CutFinder:
             return True
         return any(len(self._features(r)) > 1 or r.ref() == goal for _, r in self._live_uses(tensor))
 
-    def _edges_to_split(self, eligible: set, banned: set) -> tuple[tuple[str, str, int], ...]:
+    def _edges_to_split(
+        self, policies: Mapping[str, str], eligible: set, banned: set
+    ) -> tuple[tuple[str, str, int], ...]:
         """Edges from floats that cannot be cut, since something without gradient reads them as well, to what can be.
 
-        Cut on those edges, a number that is also bucketised keeps its path from where it is raw.
+        Cut on those edges, a number that is also bucketised keeps its path from where it is raw. The policies other
+        than `feature` only need the edges to where features mix.
         """
         edges = []
         for op in self._order:
             for tensor in op.outputs:
-                reference = tensor.ref()
-                if len(self._features(tensor)) != 1 or reference in eligible or reference in banned:
+                reference, features = tensor.ref(), self._features(tensor)
+                if len(features) != 1 or reference in eligible or reference in banned:
                     continue
                 if reference not in self._live or not tensor.dtype.is_floating:
                     continue
+                own = policies.get(next(iter(features)), "feature") == "feature"
                 for consumer, index in self._consumers[reference]:
                     if consumer.type == "Identity":
                         continue  # its result is apart already
@@ -226,7 +230,7 @@ class CutFinder:
                         carries_gradient(result.dtype)
                         and result.ref() in self._live
                         and result.ref() in self._smooth
-                        and (len(self._features(result)) > 1 or result.ref() in eligible)
+                        and (len(self._features(result)) > 1 or (own and result.ref() in eligible))
                         for result in consumer.outputs
                     ):
                         edges.append((tensor.name, consumer.name, index))
