@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from tfx_explain.engine.feature_graph.output import apply_link, explained_value,
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
 from tfx_explain.engine.feature_graph.path import PathFunctions
 from tfx_explain.engine.feature_graph.policies import (
+    FIRST_TRIAL_STEPS,
     TRIAL_STEPS,
     check_pins,
     trial_rows,
@@ -25,7 +27,10 @@ from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_differ
 from tfx_explain.engine.feature_graph.tokens import text_tokens
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 
+# Steps x rows in one call. Narrow networks gain from more, wide ones do not, and would need the memory.
 _FUSED_ROWS = 2048
+_FUSED_NARROW = 8192
+_NARROW_WIDTH = 256
 _STACKED_COPIES = 3
 
 
@@ -74,15 +79,13 @@ class FeatureModel:
         self.class_names = opened.class_names
         self._output = opened.output
         self._partition = partition
-        encode_cuts = partition.flat.function(partition.flat.input_names, partition.cuts)
-        sample_cuts = encode_cuts(tf.constant(opened.sample))
         self._functions = PathFunctions(
-            partition, opened.output, opened.unit, opened.num_targets, self.features, sample_cuts
+            partition, opened.output, opened.unit, opened.num_targets, self.features, tf.constant(opened.sample)
         )
         self.cut_shapes = {
             feature: tuple(
                 tuple(cut.shape[1:])
-                for column, cut in zip(partition.columns, sample_cuts, strict=True)
+                for column, cut in zip(partition.columns, self._functions.sample_cuts, strict=True)
                 if column == feature
             )
             for feature in self.features
@@ -204,7 +207,7 @@ class FeatureModel:
             By attributed feature, float32 [rows, n]: its cut tensors flattened, side by side.
         """
         rows = len(encoded)
-        gradients = self._functions.gradient(list(encoded.cuts), list(encoded.frozen), self._targets(target, rows))
+        gradients = self._functions.gradient()(list(encoded.cuts), list(encoded.frozen), self._targets(target, rows))
         by_feature: dict[str, list[np.ndarray]] = {feature: [] for feature in self.features}
         for column, gradient in zip(self._partition.columns, gradients, strict=True):
             by_feature[column].append(gradient.numpy().astype(np.float32).reshape(rows, -1))
@@ -247,7 +250,8 @@ class FeatureModel:
             )
         wanted = tuple(sorted(set(elements)))
         self._check_elements(wanted)
-        per_chunk = max(1, _FUSED_ROWS // rows) if self._stackable else 1
+        fused = _FUSED_NARROW if self._functions.width <= _NARROW_WIDTH else _FUSED_ROWS
+        per_chunk = max(1, fused // rows) if self._stackable else 1
         attributions, prediction, baseline_prediction, *by_element = self._functions.integrate(wanted)(
             list(encoded.cuts),
             list(encoded.frozen),
@@ -310,8 +314,7 @@ class FeatureModel:
         """Whether several steps of the path can go through the model as one larger batch."""
         encoded = self.encode(sample)
         logits = self._logits(encoded)
-        cuts = [tf.repeat(cut[None], _STACKED_COPIES, axis=0) for cut in encoded.cuts]
-        cuts = [tf.reshape(cut, tf.concat([[-1], tf.shape(cut)[2:]], 0)) for cut in cuts]  # [copies * rows, ...]
+        cuts = [tf.constant(np.concatenate([cut.numpy()] * _STACKED_COPIES)) for cut in encoded.cuts]
         frozen = self._functions.repeat_frozen(encoded.frozen, _STACKED_COPIES)
         try:
             stacked = self._functions.logits(cuts, frozen).numpy()
@@ -372,14 +375,25 @@ def _with_converging_cuts(
 
 
 def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: bytes) -> list[str]:
+    """Features that do not converge alone; only those that need many nodes get them."""
     baseline = model.encode([input_baseline])
     target = int(np.argmax(model.predict(baseline)[0]))
-    trial = model.encode(trial_rows(sample, input_baseline, model.features))
-    rule = gauss_legendre(TRIAL_STEPS)
-    return unconverged_columns(
-        model.features,
-        model.cut_policies,
-        trial,
-        lambda rows: model.path_gradients(rows, baseline, target, *rule),
-        lambda rows: model._value_at_baseline_cut(rows, baseline, target),
-    )
+    failing = list(model.features)
+    for steps in (FIRST_TRIAL_STEPS, TRIAL_STEPS):
+        if failing:
+            rule = gauss_legendre(steps)
+            failing = unconverged_columns(
+                failing,
+                model.features,
+                model.cut_policies,
+                model.encode(trial_rows(sample, input_baseline, failing)),
+                functools.partial(_integrated, model, baseline, target, rule),
+                functools.partial(model._value_at_baseline_cut, input_baseline=baseline, target=target),
+            )
+    return failing
+
+
+def _integrated(
+    model: FeatureModel, baseline: Encoded, target: int, rule: tuple[np.ndarray, np.ndarray], rows: Encoded
+) -> PathIntegral:
+    return model.path_gradients(rows, baseline, target, *rule)

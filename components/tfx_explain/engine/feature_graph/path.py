@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.affine import affine_frontier
 from tfx_explain.engine.feature_graph.output import Output, explained_value
+from tfx_explain.engine.feature_graph.packing import Packing
 from tfx_explain.engine.feature_graph.partition import Partition
 
 Tensors = Sequence[tf.Tensor]
@@ -22,7 +24,8 @@ class PathFunctions:
     Attributes:
         encode: bytes [rows] -> cut tensors, then frozen tensors.
         logits: (cuts, frozen) -> float32 [rows, targets].
-        gradient: (cuts, frozen, target) -> the gradient of the explained value, shaped as the cuts.
+        sample_cuts: the cut tensors of the sample.
+        width: numbers of one row where the path is walked.
     """
 
     def __init__(
@@ -32,7 +35,7 @@ class PathFunctions:
         unit: str,
         num_targets: int,
         columns: Sequence[str],
-        sample_cuts: Tensors,
+        sample: tf.Tensor,
     ) -> None:
         flat = partition.flat
         self._partition = partition
@@ -40,19 +43,20 @@ class PathFunctions:
         self._unit = unit
         self._num_targets = num_targets
         self._columns = tuple(columns)
-        frontier = _frontier(partition, sample_cuts)
+        self.encode = flat.function(flat.input_names, [*partition.cuts, *partition.frozen])
+        self.sample_cuts = self.encode(sample)[: len(partition.cuts)]
+        frontier, self.width = _frontier(partition, self.sample_cuts)
         self._prefix = flat.importer(partition.cuts, frontier)
         self._tail = flat.importer([*frontier, *partition.frozen], [partition.target])
-        cuts = [_ranked(flat.spec(name), value) for name, value in zip(partition.cuts, sample_cuts, strict=True)]
+        cuts = [_ranked(flat.spec(name), value) for name, value in zip(partition.cuts, self.sample_cuts, strict=True)]
         frozen = [flat.spec(name) for name in partition.frozen]
         rows = tf.TensorSpec([None], tf.int32)
         chunks = tf.TensorSpec([None, None], tf.float32)
 
-        self.encode = flat.function(flat.input_names, [*partition.cuts, *partition.frozen])
         self.logits = _function(self._logits_at_cuts, cuts, frozen)
-        self.gradient = _function(self._gradient, cuts, frozen, rows)
+        self._gradient_signature = (cuts, frozen, rows)
         self._integrate_signature = (cuts, frozen, cuts, frozen, rows, chunks, chunks)
-        self._integrals: dict[tuple[str, ...], Callable] = {}
+        self._traced: dict[object, Callable] = {}
         self._tracing = threading.Lock()
 
     def integrate(self, elements: tuple[str, ...] = ()) -> Callable:
@@ -63,12 +67,17 @@ class PathFunctions:
             prediction [rows], baseline prediction [rows], then by element [rows, ...] for each of `elements`); nodes
             and weights are [chunks, steps].
         """
+        return self._trace(elements, functools.partial(self._integrate, elements), self._integrate_signature)
+
+    def gradient(self) -> Callable:
+        """(cuts, frozen, target) -> the gradient of the explained value, shaped as the cuts; traced at first use."""
+        return self._trace("gradient", self._gradient, self._gradient_signature)
+
+    def _trace(self, key: object, python_function: Callable, signature: tuple) -> Callable:
         with self._tracing:
-            if elements not in self._integrals:
-                self._integrals[elements] = _function(
-                    functools.partial(self._integrate, elements), *self._integrate_signature
-                )
-            return self._integrals[elements]
+            if key not in self._traced:
+                self._traced[key] = _function(python_function, *signature)
+            return self._traced[key]
 
     def _logits(self, points: Tensors, frozen: Tensors) -> tf.Tensor:
         logits = self._tail(*points, *frozen)[0]
@@ -96,10 +105,12 @@ class PathFunctions:
         weights: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         start, end = self._prefix(*baseline_cuts), self._prefix(*cuts)
-        differences = [e - s for s, e in zip(start, end, strict=True)]  # a baseline's one row broadcasts
+        packing = Packing(end)
+        starts = packing.pack(start)
+        differences = [e - s for s, e in zip(starts, packing.pack(end), strict=True)]  # a baseline's one row broadcasts
 
         def add_chunk(index, *sums):
-            gradients = self._gradient_sum(start, differences, frozen, target, nodes[index], weights[index])
+            gradients = self._gradient_sum(packing, starts, differences, frozen, target, nodes[index], weights[index])
             return (index + 1, *(total + gradient for total, gradient in zip(sums, gradients, strict=True)))
 
         chunks = tf.shape(nodes)[0]
@@ -107,10 +118,10 @@ class PathFunctions:
             lambda index, *_: index < chunks,
             add_chunk,
             (tf.constant(0), *(tf.zeros_like(d) for d in differences)),
-            shape_invariants=(tf.TensorShape([]), *(_open_rows(d) for d in differences)),
+            shape_invariants=(tf.TensorShape([]), *(_open_rows(d.shape) for d in differences)),
             parallel_iterations=1,
         )[1:]
-        at_cuts = _dense_gradients(end, cuts, outer=list(sums))
+        at_cuts = _dense_gradients(end, cuts, outer=packing.unpack(sums))
         by_column: dict[str, list[tf.Tensor]] = {column: [] for column in self._columns}
         by_element: dict[str, list[tf.Tensor]] = {column: [] for column in elements}
         rows = tf.shape(target)[0]
@@ -127,26 +138,29 @@ class PathFunctions:
 
     def _gradient_sum(
         self,
-        start: Tensors,
+        packing: Packing,
+        starts: Tensors,
         differences: Tensors,
         frozen: Tensors,
         target: tf.Tensor,
         nodes: tf.Tensor,
         weights: tf.Tensor,
     ) -> list[tf.Tensor]:
-        """Weighted sum over nodes of the gradient at start + node * difference, all nodes in one call."""
+        """Weighted sum over nodes of the gradient at start + node * difference, by block; all nodes in one call."""
         steps, rows = tf.shape(nodes)[0], tf.shape(target)[0]
-        points = []
-        for s, d in zip(start, differences, strict=True):
-            node = tf.cast(tf.reshape(nodes, [-1] + [1] * d.shape.rank), d.dtype)
-            point = tf.reshape(s[None] + node * d[None], tf.concat([[steps * rows], tf.shape(d)[1:]], 0))
-            points.append(tf.ensure_shape(point, _open_rows(d)))  # [steps * rows, ...]
-        logits = self._logits(points, self.repeat_frozen(frozen, steps))
-        gradients = _dense_gradients(self._explained(logits, tf.tile(target, [steps])), points)
+        blocks = []
+        for s, d in zip(starts, differences, strict=True):
+            node = tf.cast(tf.reshape(nodes, [-1] + [1] * (d.shape.rank - 1)), d.dtype)
+            point = s[:, None] + node * d[:, None]  # [members, steps, rows, ...]
+            point = tf.reshape(point, tf.concat([[d.shape[0], steps * rows], tf.shape(d)[2:]], 0))
+            blocks.append(tf.ensure_shape(point, _open_rows(d.shape)))  # [members, steps * rows, ...]
+        logits = self._logits(packing.unpack(blocks), self.repeat_frozen(frozen, steps))
+        # Weighted at the output, where a step has one number a row.
+        values = tf.repeat(weights, rows) * self._explained(logits, tf.tile(target, [steps]))
         summed = []
-        for gradient, d in zip(gradients, differences, strict=True):
-            by_step = tf.reshape(gradient, tf.concat([[steps], tf.shape(d)], 0))  # [steps, rows, ...]
-            summed.append(tf.ensure_shape(tf.tensordot(tf.cast(weights, d.dtype), by_step, 1), _open_rows(d)))
+        for gradient, d in zip(_dense_gradients(values, blocks), differences, strict=True):
+            by_step = tf.reshape(gradient, tf.concat([[d.shape[0], steps], tf.shape(d)[1:]], 0))
+            summed.append(tf.ensure_shape(tf.reduce_sum(by_step, axis=1), _open_rows(d.shape)))
         return summed
 
     def repeat_frozen(self, frozen: Tensors, steps: tf.Tensor | int) -> list[tf.Tensor]:
@@ -163,19 +177,28 @@ class PathFunctions:
         return repeated
 
 
-def _frontier(partition: Partition, sample_cuts: Tensors) -> list[str]:
-    """Where the path is walked: behind the affine prefix if that is batch-major and stands alone, else at the cuts."""
+def _frontier(partition: Partition, sample_cuts: Tensors) -> tuple[list[str], int]:
+    """Where the path is walked, and the numbers of one row there.
+
+    Behind the affine prefix if that is batch-major and stands alone, else at the cuts.
+    """
     flat, cuts = partition.flat, list(partition.cuts)
+    at_cuts = (cuts, _width(sample_cuts))
     frozen = [flat.tensor(name) for name in partition.frozen]
     tensors = affine_frontier([flat.tensor(name) for name in cuts], frozen, flat.tensor(partition.target))
     names = [tensor.name for tensor in tensors]
-    if not names or any(tensor.shape.rank is None for tensor in tensors):
-        return cuts
+    if set(names) <= set(cuts) or any(tensor.shape.rank is None for tensor in tensors):
+        return at_cuts
     if flat.needs_inputs(cuts, names) or flat.needs_inputs([*names, *partition.frozen], [partition.target]):
-        return cuts
+        return at_cuts
     rows = sample_cuts[0].shape[0]
     values = flat.function(cuts, names)(*sample_cuts)
-    return names if all(value.shape.rank and value.shape[0] == rows for value in values) else cuts
+    batch_major = all(value.shape.rank and value.shape[0] == rows for value in values)
+    return (names, _width(values)) if batch_major else at_cuts
+
+
+def _width(tensors: Tensors) -> int:
+    return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
 
 
 def _function(python_function: Callable, *signature) -> Callable:
@@ -194,8 +217,8 @@ def _ranked(spec: tf.TensorSpec, value: tf.Tensor) -> tf.TensorSpec:
     return tf.TensorSpec([None] * value.shape.rank, spec.dtype) if spec.shape.rank is None else spec
 
 
-def _open_rows(tensor: tf.Tensor) -> tf.TensorShape:
-    return tf.TensorShape([None, *tensor.shape[1:]])
+def _open_rows(block: tf.TensorShape) -> tf.TensorShape:
+    return tf.TensorShape([block[0], None, *block[2:]])
 
 
 def _dense_gradients(of: tf.Tensor | Tensors, at: Tensors, outer: Tensors | None = None) -> list[tf.Tensor]:

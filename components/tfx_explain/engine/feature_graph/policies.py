@@ -13,6 +13,7 @@ from tfx_explain.engine.feature_graph.errors import CutPolicyError
 from tfx_explain.engine.feature_graph.partition import Partition
 from tfx_explain.engine.methods.convergence import converged, rounding_error
 
+FIRST_TRIAL_STEPS = 16
 TRIAL_STEPS = 200
 _TRIAL_ROWS = 32
 # With everything but one feature at the baseline, what is left of the output's change when the cut is at the baseline
@@ -45,6 +46,7 @@ def trial_rows(sample: np.ndarray, baseline: bytes, columns: Sequence[str]) -> n
 
 def unconverged_columns(
     columns: Sequence[str],
+    attributed: Sequence[str],
     policies: Mapping[str, str],
     trial: Encoded,
     integrate: Callable[[Encoded], PathIntegral],
@@ -53,7 +55,8 @@ def unconverged_columns(
     """Columns whose path integral misses completeness over the sample, or whose feature is frozen in part.
 
     Args:
-        columns: attributed columns.
+        columns: the columns that are tried.
+        attributed: all columns, in the order of an integral's attributions.
         policies: policy of each column.
         trial: the encoded `trial_rows`.
         integrate: integrals of the trial rows.
@@ -75,7 +78,8 @@ def unconverged_columns(
 
     noise = rounding_error(np.abs(integral.prediction).max(), np.abs(integral.baseline_prediction).max())
     total = means(np.abs(sums).sum(axis=1))
-    good = finite.all(axis=0) & converged(means(sums.sum(axis=1) - gap), means(gap), total, rounding=noise)
+    of_columns = [list(attributed).index(column) for column in columns]
+    good = finite.all(axis=0)[of_columns] & converged(means(sums.sum(axis=1) - gap), means(gap), total, rounding=noise)
     complete = means(residual) <= _RESIDUAL_TOLERANCE * np.maximum(means(gap), total) + noise
     return [
         column
