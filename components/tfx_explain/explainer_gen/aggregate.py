@@ -12,12 +12,12 @@ import numpy as np
 
 from tfx_explain.artifacts.pins import Pins
 from tfx_explain.artifacts.text_fingerprint import text_fingerprint
-from tfx_explain.engine.aggregates.buckets import SCORE_SIZE, Rows, accumulate, score_histogram
+from tfx_explain.engine.aggregates.buckets import SCORE_SIZE, Rows, accumulate, histogram_bins, score_histogram
 from tfx_explain.engine.aggregates.feature_clusters import MAX_FEATURES, Moments, clusters
 from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, present_groups
 from tfx_explain.engine.aggregates.intervals import seed_from
 from tfx_explain.engine.aggregates.permutation import edges_size, score_edges
-from tfx_explain.engine.aggregates.sketch import QuantileSketch
+from tfx_explain.engine.aggregates.sketch import QuantileSketch, sketch_bins
 from tfx_explain.explainer_gen.explain import ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
@@ -26,7 +26,6 @@ from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.names import NUM_BUCKETS
 
 ROWS_OF_A_SHARD = 8192
-_CHUNK = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,19 +156,30 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
 
 
 def slice_parts(
-    block: ExplainedBlock, plan: SlicePlan, max_examples: int
+    block: ExplainedBlock, plan: SlicePlan, max_examples: int, scale: Scale | None = None
 ) -> Iterable[tuple[tuple[int, int], tuple[int, Rows]]]:
-    """((slice, shard), (block, its rows)): a slice with many rows is summed in several shards of whole buckets."""
+    """((slice, shard), (block, its rows)): a slice with many rows is summed in several shards of whole buckets.
+
+    Where the scale is known, attributions are binned here, once for all slices that a row belongs to.
+    """
     if block.facts.error is not None:
         return
+    rows = block.rows
+    if scale is not None:
+        attributions = rows.attributions
+        rows = dataclasses.replace(
+            rows,
+            histogram_bin=histogram_bins(attributions, scale.unit),
+            sketch_bin=sketch_bins(attributions, scale.unit),
+        )
     for place, chosen, failed in memberships(block):
         shards = shard_count(plan, place, max_examples)
         shard, failed_shard = (
             b * shards // NUM_BUCKETS for b in (block.rows.bucket[chosen], block.rows.failed_bucket[failed])
         )
         for number in np.union1d(shard, failed_shard):
-            rows = take(block.rows, chosen[shard == number], failed[failed_shard == number])
-            yield (place, int(number)), (block.index, rows)
+            part = take(rows, chosen[shard == number], failed[failed_shard == number])
+            yield (place, int(number)), (block.index, part)
 
 
 def memberships(block: ExplainedBlock) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
@@ -200,24 +210,17 @@ def sum_shard(
     pins: Pins | None,
     scale: Scale,
 ) -> tuple[int, tuple[int, SliceSums]]:
-    """(slice, (shard, sums)): rows in the order of their blocks, in chunks of a fixed size."""
+    """(slice, (shard, sums)): rows in the order of their blocks."""
     (place, shard), parts = element
     rows = concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
     names = scale.features
     bins = tuple(b.size for b in feature_bins(names, profiles, pins).values())
-    total: SliceSums | None = None
-    for start in range(0, max(len(rows.bucket), 1), _CHUNK):
-        failed = np.arange(len(rows.failed_bucket)) if start == 0 else np.zeros(0, np.int64)
-        chunk = take(rows, np.arange(start, min(start + _CHUNK, len(rows.bucket))), failed)
-        sums = SliceSums(
-            accumulate(names, bins, chunk, scale.unit),
-            QuantileSketch.of(chunk.attributions, chunk.weight, scale.unit),
-            GroupStatistics.of(scale.groups, names, chunk),
-        )
-        total = sums if total is None else total + sums
-    if total is None:
-        raise ValueError("a shard must have rows. Received: none")
-    return place, (shard, total)
+    sums = SliceSums(
+        accumulate(names, bins, rows, scale.unit),
+        QuantileSketch.of(rows.attributions, rows.weight, scale.unit, rows.sketch_bin),
+        GroupStatistics.of(scale.groups, names, rows),
+    )
+    return place, (shard, sums)
 
 
 def draw_seed(spec: JobSpec, content: tuple[int, int]) -> int:

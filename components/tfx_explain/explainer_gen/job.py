@@ -107,7 +107,7 @@ def explain_examples(
     )
     outcomes = (
         explained
-        | "SliceParts" >> beam.FlatMap(slice_parts, slices, config.max_examples)
+        | "SliceParts" >> beam.FlatMap(slice_parts, slices, config.max_examples, scale)
         | "GroupShards" >> beam.GroupByKey()
         | "SumShard" >> beam.Map(sum_shard, profiles, spec.pins, scale)
         | "GroupSlices" >> beam.GroupByKey()

@@ -19,6 +19,8 @@ SCORE_SIZE = 1000
 SCORE_LIMIT = 10.0
 """Score histograms: 1,000 bins spaced evenly in logits on [-10, 10], the outer ones open."""
 
+_AT_ONCE = 512  # rows of a bucket whose intermediate results are held together
+
 # Per model: one value a bucket.
 SCALARS = (
     "rows",  # distinct rows
@@ -165,6 +167,8 @@ class Rows:
       score: float64 [n] logit of the positive class (binary), or the prediction (regression); None without a label.
       log_loss, squared_error, correct: float64 [n] or None where the task has no such thing.
       binary: labels are 0 or 1, so that score histograms make sense.
+      histogram_bin: uint8 [n, F] of `histogram_bins`; None where it is yet to be found.
+      sketch_bin: int16 [n, F] of `sketch_bins`; None where it is yet to be found.
     """
 
     bucket: np.ndarray
@@ -181,12 +185,14 @@ class Rows:
     squared_error: np.ndarray | None = None
     correct: np.ndarray | None = None
     binary: bool = False
+    histogram_bin: np.ndarray | None = None
+    sketch_bin: np.ndarray | None = None
 
 
 def accumulate(
     features: tuple[str, ...], bin_sizes: tuple[int, ...], rows: Rows, histogram_unit: float
 ) -> BucketStatistics:
-    """Sums one block. Only numpy's sequential sums are used (no BLAS), so the bits do not depend on threads.
+    """Sums rows bucket by bucket, in their order: the bits depend neither on threads nor on the other buckets' rows.
 
     Args:
       features: F names.
@@ -199,10 +205,7 @@ def accumulate(
     out.scalars["failed_weight"][:] = _by_bucket(rows.failed_bucket, rows.failed_weight)
     if not len(rows.bucket):
         return out
-    bucket, weight, a = rows.bucket, rows.weight, rows.attributions.astype(np.float64)
-    absolute = np.abs(a)
-    per_row = absolute.sum(axis=1)
-    share = np.divide(absolute, per_row[:, None], out=np.zeros_like(absolute), where=per_row[:, None] > 0)
+    bucket, weight = rows.bucket, rows.weight
     scalars: dict[str, np.ndarray] = {
         "rows": np.ones(len(bucket)),
         "weight": weight,
@@ -226,32 +229,13 @@ def accumulate(
                 scalars[name] = label_weight * np.where(labelled, values, 0.0)
     for name, values in scalars.items():
         out.scalars[name][:] = _by_bucket(bucket, values)
-    for name, matrix in (
-        ("sum_absolute", absolute),
-        ("sum", a),
-        ("sum_squared", a**2),
-        ("sum_positive", a > 0),
-        ("sum_row_share", share),
-    ):
-        for f in range(len(features)):
-            out.sums[name][:, f] = _by_bucket(bucket, weight * matrix[:, f])
     starts = np.concatenate([[0], np.cumsum(bin_sizes)]).astype(np.int64)
-    size = int(starts[-1])
-    flat = (bucket[:, None] * size + starts[:-1] + rows.bin_index).ravel()  # [n * F]
-    spread = np.repeat(weight, len(features))
-
-    def per_bin(values: np.ndarray) -> np.ndarray:
-        return np.bincount(flat, weights=values, minlength=NUM_BUCKETS * size).reshape(NUM_BUCKETS, size)
-
-    out.bin_sums["bin_rows"][:] = per_bin(np.ones(len(flat)))
-    out.bin_sums["bin_weight"][:] = per_bin(spread)
-    out.bin_sums["bin_sum"][:] = per_bin((weight[:, None] * a).ravel())
-    out.bin_sums["bin_sum_label"][:] = per_bin(np.repeat(label_weight * label, len(features)))
-    column = reached(HISTOGRAM_EDGES * histogram_unit, a)
-    flat = ((bucket[:, None] * len(features) + np.arange(len(features))) * HISTOGRAM_SIZE + column).ravel()
-    out.histogram[:] = np.bincount(
-        flat, weights=spread, minlength=NUM_BUCKETS * len(features) * HISTOGRAM_SIZE
-    ).reshape(out.histogram.shape)
+    order = np.argsort(bucket, kind="stable")
+    first = np.searchsorted(bucket[order], np.arange(NUM_BUCKETS + 1))
+    for index in range(NUM_BUCKETS):
+        for start in range(first[index], first[index + 1], _AT_ONCE):
+            own = order[start : min(start + _AT_ONCE, first[index + 1])]
+            _add_features(out, index, rows, own, starts, (label_weight * label)[own], histogram_unit)
     if rows.binary and rows.score is not None:
         place = score_bins(rows.score)
         for name, wanted in (("scores_negative", label == 0), ("scores_positive", label == 1)):
@@ -260,6 +244,64 @@ def accumulate(
                 bucket * SCORE_SIZE + place, weights=chosen, minlength=NUM_BUCKETS * SCORE_SIZE
             ).reshape(NUM_BUCKETS, SCORE_SIZE)
     return out
+
+
+def _add_features(
+    out: BucketStatistics,
+    bucket: int,
+    rows: Rows,
+    own: np.ndarray,
+    starts: np.ndarray,
+    label: np.ndarray,
+    histogram_unit: float,
+) -> None:
+    """Adds some rows of one bucket: what is summed into is so small that it stays in the processor's cache.
+
+    Args:
+      out: where to.
+      bucket: its number.
+      rows: of which.
+      own: the rows, int [m].
+      starts: where each feature's bins begin, int64 [F + 1].
+      label: weight times label, [m].
+      histogram_unit: as in `accumulate`.
+    """
+    weight, a = rows.weight[own], rows.attributions[own].astype(np.float64)  # [m], [m, F]
+    ones = bool((weight == 1).all())
+    weighted = a if ones else weight[:, None] * a
+    absolute = np.abs(weighted)
+    positive = a > 0
+    per_row = np.abs(a).sum(axis=1)
+    # The sum of a row without attributions is no divisor: its shares are 0.
+    share = absolute / np.where(per_row > 0, per_row, np.inf)[:, None]
+    out.sums["sum_absolute"][bucket] += absolute.sum(axis=0)
+    out.sums["sum"][bucket] += weighted.sum(axis=0)
+    out.sums["sum_squared"][bucket] += (weighted * a).sum(axis=0)
+    out.sums["sum_positive"][bucket] += (positive if ones else weight[:, None] * positive).sum(axis=0)
+    out.sums["sum_row_share"][bucket] += share.sum(axis=0)
+    count, size = len(starts) - 1, int(starts[-1])
+    flat = starts[:-1] + rows.bin_index[own]  # [m, F]
+    spread = None if ones else np.repeat(weight, count)
+    number = np.bincount(flat.ravel(), minlength=size)
+    out.bin_sums["bin_rows"][bucket] += number
+    out.bin_sums["bin_weight"][bucket] += (
+        number if ones else np.bincount(flat.ravel(), weights=spread, minlength=size)
+    )
+    out.bin_sums["bin_sum"][bucket] += np.bincount(flat.ravel(), weights=weighted.ravel(), minlength=size)
+    counted = np.flatnonzero(label)
+    out.bin_sums["bin_sum_label"][bucket] += np.bincount(
+        flat[counted].ravel(), weights=np.repeat(label[counted], count), minlength=size
+    )
+    column = histogram_bins(a, histogram_unit) if rows.histogram_bin is None else rows.histogram_bin[own]
+    flat = column + np.arange(count) * HISTOGRAM_SIZE
+    out.histogram[bucket] += np.bincount(flat.ravel(), weights=spread, minlength=count * HISTOGRAM_SIZE).reshape(
+        count, HISTOGRAM_SIZE
+    )
+
+
+def histogram_bins(attributions: np.ndarray, unit: float) -> np.ndarray:
+    """Bin of each attribution in the histograms: uint8 [n, F]."""
+    return reached(HISTOGRAM_EDGES * unit, attributions).astype(np.uint8)
 
 
 def score_bins(score: np.ndarray) -> np.ndarray:

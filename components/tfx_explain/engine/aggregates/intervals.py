@@ -10,6 +10,7 @@ import numpy as np
 from tfx_explain.names import NUM_BUCKETS
 
 NUM_DRAWS = 400
+_EXACT_BITS = 53
 LOW, HIGH = 0.05, 0.95
 """One-sided levels: a bound errs in 5 % of draws."""
 
@@ -45,9 +46,26 @@ def bucket_draws(seed: int, draws: int = NUM_DRAWS) -> np.ndarray:
 
 
 def drawn(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Sums per draw: [1 + draws, ...] of bucket sums [buckets, ...]. einsum without BLAS: its order is fixed."""
+    """Sums per draw: [1 + draws, ...] of bucket sums [buckets, ...].
+
+    Each column of sums is rounded to so many bits (47 for 64 buckets) of its largest entry that every product with a
+    count, and every sum of such products, is a whole multiple of one power of two below 2^53. So the matrix product is
+    exact in any order, and its bits do not depend on who multiplies, nor on how many threads.
+
+    Args:
+      draws: whole numbers [1 + draws, buckets], of `bucket_draws`.
+      sums: float64 [buckets, ...].
+
+    References:
+      Ozaki et al. 2012, Error-free transformations of matrix multiplication (the splitting; here its first part).
+    """
     flat = sums.reshape(len(sums), -1)
-    return np.einsum("db,bk->dk", draws, flat, optimize=False).reshape(len(draws), *sums.shape[1:])
+    most = float(np.abs(draws).sum(axis=1).max(initial=1.0))
+    bits = _EXACT_BITS - int(np.ceil(np.log2(max(most, 1.0))))
+    with np.errstate(invalid="ignore"):  # what is not finite stays so
+        shift = bits - np.frexp(np.abs(flat).max(axis=0, initial=0.0))[1]
+        product = np.ldexp(draws @ np.rint(np.ldexp(flat, shift)), -shift)
+    return product.reshape(len(draws), *sums.shape[1:])
 
 
 def measure(statistic: np.ndarray, filled: int = NUM_BUCKETS) -> Measured:
@@ -73,12 +91,25 @@ def measure_columns(
     """
     value = table[0].astype(np.float64)
     known = np.isfinite(table).all(axis=0)
-    low, high = np.quantile(np.where(known, table[1:], 0.0), [LOW, HIGH], axis=0)
+    low, high = _percentiles(np.where(known, table[1:], 0.0))
     low, high = np.minimum(low, value), np.maximum(high, value)
     factor = small_sample_factor(filled)
     with np.errstate(invalid="ignore"):  # a value that is not finite has no interval
         low, high = value - factor * (value - low), value + factor * (high - value)
     return value, np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def _percentiles(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """LOW and HIGH of [draws, ...], as `np.quantile` has them, from columns that are sorted one beside the other."""
+    ordered = np.sort(np.ascontiguousarray(np.moveaxis(table, 0, -1)), axis=-1)
+    last = len(table) - 1
+    out = []
+    for level in (LOW, HIGH):
+        at = min(int(level * last), max(last - 1, 0))
+        before, after = ordered[..., at], ordered[..., min(at + 1, last)]
+        part = level * last - at
+        out.append(before + (after - before) * part if part < 0.5 else after - (after - before) * (1 - part))
+    return out[0], out[1]
 
 
 def measure_maximum(table: np.ndarray, filled: int = NUM_BUCKETS) -> Measured:

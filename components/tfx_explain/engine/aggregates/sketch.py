@@ -27,6 +27,26 @@ _LOW = np.concatenate([-_OUTER[::-1], [0.0], _INNER])
 _HIGH = np.concatenate([-_INNER[::-1], [0.0], _OUTER])
 
 
+_AT_ONCE = 4096  # rows that are binned together
+
+
+def sketch_bins(attributions: np.ndarray, unit: float) -> np.ndarray:
+    """Bin of each attribution, most negative first: int16 [n, F].
+
+    Args:
+      attributions: float [n, F], finite.
+      unit: > 0.
+
+    Raises:
+      ValueError: an attribution is not finite.
+    """
+    scaled = attributions.astype(np.float64) / unit
+    if not np.isfinite(scaled).all():
+        raise ValueError("attributions must be finite. Received: NaN or infinite ones; count such rows as failed")
+    magnitude = reached(_EDGES, np.abs(scaled)) + 1
+    return (_SIDE + np.sign(scaled).astype(np.int64) * magnitude).astype(np.int16)
+
+
 @dataclasses.dataclass(frozen=True)
 class QuantileSketch:
     """Weights of one slice's attributions by feature and bin; only bins that hold a row are kept.
@@ -62,27 +82,32 @@ class QuantileSketch:
         return cls(num_features, float(unit), np.zeros(0, np.int64), np.zeros(0), 0.0, 0.0)
 
     @classmethod
-    def of(cls, attributions: np.ndarray, weight: np.ndarray, unit: float) -> QuantileSketch:
+    def of(
+        cls, attributions: np.ndarray, weight: np.ndarray, unit: float, place: np.ndarray | None = None
+    ) -> QuantileSketch:
         """Sketches one block of rows.
 
         Args:
           attributions: float [n, F], finite.
           weight: float [n], >= 0; rows without weight are left out.
           unit: > 0, such as the pinned total mean |attribution|.
+          place: of `sketch_bins` with the same unit, where it is known already.
 
         Raises:
           ValueError: an attribution is not finite, or `unit` is not positive.
         """
         empty = cls.empty(attributions.shape[1], unit)
-        counted = weight > 0
-        weight, scaled = weight[counted].astype(np.float64), attributions[counted].astype(np.float64) / unit
-        if not np.isfinite(scaled).all():
-            raise ValueError("attributions must be finite. Received: NaN or infinite ones; count such rows as failed")
-        magnitude = reached(_EDGES, np.abs(scaled)) + 1
-        place = _SIDE + np.sign(scaled).astype(np.int64) * magnitude
-        cell = (np.arange(empty.num_features) * NUM_BINS + place).ravel()  # [n * F]
+        weight = weight.astype(np.float64)
+        counted = np.flatnonzero(weight > 0)
         size = empty.num_features * NUM_BINS
-        total = np.bincount(cell, weights=np.repeat(weight, empty.num_features), minlength=size)
+        total = np.zeros(size)
+        for start in range(0, len(counted), _AT_ONCE):
+            own = counted[start : start + _AT_ONCE]
+            found = sketch_bins(attributions[own], unit) if place is None else place[own]
+            cell = (np.arange(empty.num_features) * NUM_BINS + found).ravel()  # [m * F]
+            ones = bool((weight[own] == 1).all())
+            spread = None if ones else np.repeat(weight[own], empty.num_features)
+            total += np.bincount(cell, weights=spread, minlength=size)
         return empty._dense(total, float(weight.sum()), float(np.sum(weight**2)))
 
     def __add__(self, other: QuantileSketch) -> QuantileSketch:

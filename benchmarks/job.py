@@ -1,0 +1,195 @@
+"""The whole job of ExplainerGen, from TFRecord to Parquet, against the gradients of the same network alone.
+
+    .venv/bin/python benchmarks/job.py [--rows 100000] [--repeats 3]
+
+Prints a Markdown table and writes benchmarks/results/job.json. All times are CPU time of this process, with one thread
+for TensorFlow on both sides.
+
+- bound: gradients of the 100-64-64-1 network at 50 nodes of every row, nothing else, in one compiled function over rows
+  in memory, at its best batch size.
+- job: integrated gradients of the exported network, as a Beam pipeline in one in-process runner: TFRecords are read,
+  identified, sampled (all of them are taken), explained in blocks, sliced, summed, finished and written. Once with 10
+  slices and once with 50, beside what loading the model costs, which does not grow with the rows.
+
+Both sides run in turn; figures are medians. An item's time is counted once, for the innermost item it belongs to; what
+belongs to none is Beam's: its reading, its queues and the pickling between stages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+import apache_beam as beam
+import network
+import tensorflow as tf
+from apache_beam.io import tfrecordio
+from apache_beam.options.pipeline_options import PipelineOptions
+from clock import Clock
+
+from tfx_explain.config import CostConfig, ExplainConfig
+from tfx_explain.engine.feature_graph import FeatureModel
+from tfx_explain.engine.methods import integrated_gradients
+from tfx_explain.explainer_gen import (
+    aggregate,
+    columns,
+    explain,
+    profiles,
+    results,
+    row_ids,
+    run,
+    sampled,
+    sampling,
+    strata,
+)
+from tfx_explain.explainer_gen.slicing import SliceAssigner
+
+RESULT = pathlib.Path(__file__).parent / "results" / "job.json"
+ROWS, REPEATS, BOUND_TRIAL = 100_000, 3, 8192
+SLICINGS = {10: (5, 4), 50: (25, 24)}
+"""Slices -> values of the two features that are sliced on; the overall slice comes with them."""
+_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+
+_ITEMS = [
+    ("read", tfrecordio._TFRecordUtil, "read_record"),
+    ("hash and sample", sampled.Identify, "process"),
+    ("hash and sample", row_ids, "row_ids"),
+    *(("hash and sample", sampling.SmallestKeys, name) for name in ("add_input", "merge_accumulators")),
+    *(("hash and sample", sampling.ContentSum, name) for name in ("add_input", "merge_accumulators")),
+    *(("hash and sample", sampling.UnionOfIds, name) for name in ("add_input", "merge_accumulators")),
+    *(("hash and sample", sampled, name) for name in ("take_sample", "canonical_block", "pick_rows")),
+    *(("hash and sample", sampling, name) for name in ("by_block", "make_block")),
+    *(("slices", strata, name) for name in ("sketch_slices", "plan_slices")),
+    ("slices", strata.SketchSlice, "merge_accumulators"),
+    ("slices", SliceAssigner, "assign"),
+    ("decode", columns, "decode"),
+    *(("profile", profiles, name) for name in ("feature_values", "profile")),
+    ("load the model", explain.ModelExplainer, "__init__"),
+    ("encode", FeatureModel, "encode"),
+    ("predict", FeatureModel, "predict"),
+    ("integrate", FeatureModel, "path_gradients"),
+    ("integrate", integrated_gradients, "integrated_gradients"),
+    ("explain, rest", explain.ModelExplainer, "explain"),
+    ("explain, rest", explain.ModelExplainer, "predict"),
+    *((f"aggregate: {item}", aggregate, name) for item, name in (
+        ("totals", "block_totals"),
+        ("totals", "scale_of"),
+        ("parts", "slice_parts"),
+        ("sums", "sum_shard"),
+        ("finish", "finish_slice"),
+    )),
+    ("write", results, "write_rows"),
+    ("write", results, "write_result"),
+]
+_FIXED = "load the model"
+
+
+def run_job(folder: pathlib.Path, number: int, slices: int, rows: int) -> dict[str, float]:
+    """CPU seconds of one job by item, "Beam" being what belongs to none."""
+    specs = [{"feature_keys": [network.PLACE]}, {"feature_keys": [network.HOUR]}]
+    config = ExplainConfig.make(
+        {
+            "max_examples": rows,
+            "label": {"key": network.LABEL},
+            "slices": {"specs": specs},
+            "permutation_importance": {"repeats": 0},
+            "cost": CostConfig(forecast=False).model_dump(),
+        }
+    )
+    pattern = str(folder / f"rows-{slices}")
+    request = run.Request(str(folder / f"out-{number}"), "", str(folder / "model"), [(0, pattern)], config)
+    clock = Clock()
+    with clock.watching(_ITEMS), clock.item("Beam"):
+        summary = run.run(request, lambda: beam.Pipeline(options=PipelineOptions([_RUNNER])))
+    if summary["status"] != "explained" or summary["slicing"]["slices"] + 1 != slices:
+        raise ValueError(f"the job must explain all rows in {slices} slices. Received: {summary}")
+    return dict(clock.seconds)
+
+
+def timed(function: network.Run) -> float:
+    """CPU seconds of one call."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def best_batch(logit: Any, table: Any) -> int:
+    """The batch size at which the bound is least, by three calls each on some of the rows."""
+    trial = table[:BOUND_TRIAL]
+    runs = {batch: network.gradients(logit, trial, batch) for batch in network.BATCHES if batch <= len(trial)}
+    return min(runs, key=lambda batch: statistics.median(timed(runs[batch]) for _ in range(3)))
+
+
+def measure(rows: int, repeats: int) -> dict[str, Any]:
+    """The bound and both jobs in turn."""
+    table = network.values(rows)
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        logit = network.export(str(folder / "model"))
+        for slices, (places, hours) in SLICINGS.items():
+            network.write_rows(folder / f"rows-{slices}", table, places, hours)
+        batch = best_batch(logit, table)
+        bound = network.gradients(logit, table, batch)
+        bounds: list[float] = []
+        jobs: dict[int, list[dict[str, float]]] = {slices: [] for slices in SLICINGS}
+        for repeat in range(repeats):
+            bounds.append(timed(bound) * rows / (rows // batch * batch))
+            for slices, runs in jobs.items():
+                runs.append(run_job(folder, 100 * repeat + slices, slices, rows))
+    return {
+        "rows": rows,
+        "bound_s": statistics.median(bounds),
+        "bound_batch": batch,
+        "jobs": [job_figures(slices, runs, bounds) for slices, runs in jobs.items()],
+    }
+
+
+def job_figures(slices: int, runs: list[dict[str, float]], bounds: list[float]) -> dict[str, Any]:
+    """Medians over the runs of one job; ratios pair by pair."""
+    totals = [sum(run.values()) for run in runs]
+    growing = [total - run.get(_FIXED, 0.0) for total, run in zip(totals, runs, strict=True)]
+    summing = [sum(s for item, s in run.items() if item.startswith("aggregate")) for run in runs]
+    return {
+        "slices": slices,
+        "job_s": statistics.median(totals),
+        "ratio": statistics.median(b / t for b, t in zip(bounds, totals, strict=True)),
+        "ratio_without_loading": statistics.median(b / g for b, g in zip(bounds, growing, strict=True)),
+        "aggregation_share": statistics.median(s / t for s, t in zip(summing, totals, strict=True)),
+        "items_s": {item: statistics.median(run.get(item, 0.0) for run in runs) for item in sorted(runs[0])},
+    }
+
+
+def main() -> None:
+    """Runs the benchmark, prints the table, writes the results."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--output", type=pathlib.Path, default=RESULT)
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    figures = measure(options.rows, options.repeats)
+    bound = figures["bound_s"]
+    lines = [f"{options.rows:,} rows; the bound takes {bound:.2f} CPU-s in batches of {figures['bound_batch']}\n"]
+    for job in figures["jobs"]:
+        lines += [
+            f"{job['slices']} slices: {job['job_s']:.2f} CPU-s, bound / job {job['ratio']:.2f}, without loading the "
+            f"model {job['ratio_without_loading']:.2f}; aggregation {job['aggregation_share']:.1%}\n",
+            "| item | CPU-s | of the bound |",
+            "| --- | --- | --- |",
+            *(f"| {item} | {s:.2f} | {s / bound:.1%} |" for item, s in sorted(job["items_s"].items())),
+            "",
+        ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    options.output.parent.mkdir(exist_ok=True)
+    options.output.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
