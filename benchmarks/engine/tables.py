@@ -39,7 +39,9 @@ def page(results: Mapping[str, Any]) -> str:
         _engine_table(models),
         "## The peers\n",
         _peer_table(models),
-        "Fastest peer by model: " + "; ".join(_fastest(models) or ["none ran"]) + ".\n",
+        "Fastest peer by model, and how many times faster ours is: "
+        + "; ".join(_fastest(models) or ["none ran"])
+        + ".\n",
     ]
     if missing:
         parts += ["## Not run\n", "\n".join(f"- {line}" for line in missing) + "\n"]
@@ -78,6 +80,7 @@ def _engine_table(models: Mapping[str, Any]) -> str:
         "model",
         "rows",
         "bound",
+        "by XLA",
         "ours",
         "bound / ours",
         "encode",
@@ -95,6 +98,7 @@ def _engine_table(models: Mapping[str, Any]) -> str:
                 name,
                 f"{found['rows']:,}",
                 _us(us["bound"]),
+                "yes" if found["bound"]["xla"] else "no",
                 _us(us["ours"]),
                 f"{found['ratio_to_bound']:.2f}",
                 _us(us["encode"]),
@@ -152,7 +156,7 @@ def _fastest(models: Mapping[str, Any]) -> list[str]:
         ran = {name: peer for name, peer in found["peers"].items() if "not_run" not in peer}
         if ran:
             name = min(ran, key=lambda name: ran[name]["us"])
-            out.append(f"{model} {TITLES[name]} ({ran[name]['times_faster']:.1f} x slower than ours)")
+            out.append(f"{model}: {TITLES[name]}, {ran[name]['times_faster']:.1f} x")
     return out
 
 

@@ -7,8 +7,6 @@ from tests.fixtures.exported_models.export import export
 
 from benchmarks.engine.subject import Subject
 
-_ENCODED_ROWS = 512
-
 
 def taxi(rows: int) -> Subject:
     """The model and its examples, repeated up to so many rows."""

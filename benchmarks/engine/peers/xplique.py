@@ -10,7 +10,7 @@ from benchmarks.engine.networks import Network
 from benchmarks.engine.peers.peer import Attribute, Peer, by_rule, fastest, in_batches
 from benchmarks.engine.peers.tf_network import build
 
-PACKAGES = ("xplique", "tensorflow-cpu")
+PACKAGES = ("xplique", "tensorflow")
 _CANDIDATES = [{"rows": 256, "batch_size": size} for size in (512, 2048, 4096, 12800)]
 
 
