@@ -30,9 +30,12 @@ class Environment:
 
 
 TORCH = Environment("torch", "3.11", ("torch==2.13.0", "captum==0.9.0", "saliency==0.2.1", "shap==0.51.0"))
-# Later releases of alibi are not open source; it imports spacy, which imports click without naming it.
-ALIBI = Environment("alibi", "3.10", ("alibi==0.9.4", "click==8.1.8", "tensorflow-cpu==2.14.1"))
-XPLIQUE = Environment("xplique", "3.10", ("xplique==1.5.2", "tensorflow==2.15.1"))
+# Later releases of alibi are not open source. It imports click, and Xplique einops and tensorflow-probability, without
+# asking for them.
+ALIBI = Environment("alibi", "3.10", ("alibi==0.9.4", "click==8.5.1", "tensorflow-cpu==2.14.1"))
+XPLIQUE = Environment(
+    "xplique", "3.10", ("xplique==1.5.2", "einops==0.8.2", "tensorflow==2.15.1", "tensorflow-probability==0.23.0")
+)
 
 ENVIRONMENT_OF = {
     "torch_loop": TORCH,
