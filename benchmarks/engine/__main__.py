@@ -17,6 +17,7 @@ import platform
 import sys
 import tempfile
 import warnings
+from typing import Any
 
 from benchmarks.engine.environments import ENVIRONMENT_OF, PeerUnavailableError, prepare
 from benchmarks.engine.networks import NAMES
@@ -100,48 +101,49 @@ def main() -> int:
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     plan = Plan(-(-options.rows // (options.rounds * BLOCK_ROWS)), options.peer_rows, options.rounds)
-    models = {}
-    logs = _ROOT / "build" / "peers" / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    peers = _start(options.peers, options.threads, logs)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for name in options.models:
-                _say(f"{name}: {plan.rows:,} rows")
-                subject = taxi(plan.rows) if name == "taxi" else built(name, plan.rows, pathlib.Path(folder))
-                models[name] = measure(subject, plan, peers, pathlib.Path(folder))
-    finally:
-        for process in peers.values():
-            if isinstance(process, PeerProcess):
-                process.close()
     own = {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
     }
-    versions = {name: process.versions for name, process in peers.items() if isinstance(process, PeerProcess)}
-    results = {
-        "environment": {
-            "cpus": os.cpu_count(),
-            "threads": options.threads,
-            "rounds": plan.rounds,
-            "peer_rows": plan.peer_rows,
-            "block_rows": BLOCK_ROWS,
-            "steps": STEPS,
-            "versions": {"ours": own, **versions},
-        },
-        "models": models,
+    environment = {
+        "cpus": os.cpu_count(),
+        "threads": options.threads,
+        "rounds": plan.rounds,
+        "peer_rows": plan.peer_rows,
+        "block_rows": BLOCK_ROWS,
+        "steps": STEPS,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
-    text = page(results)
-    (options.output / "engine.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    (options.output / "engine.md").write_text(text)
-    sys.stdout.write(text)
+    logs = _ROOT / "build" / "peers" / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    peers = _start(options.peers, options.threads, logs)
+    running = {name: process for name, process in peers.items() if isinstance(process, PeerProcess)}
+    environment["versions"] = {"ours": own, **{name: process.versions for name, process in running.items()}}
+    results: dict[str, Any] = {"environment": environment, "models": {}}
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = pathlib.Path(temporary)
+            for name in options.models:
+                _say(f"{name}: {plan.rows:,} rows")
+                subject = taxi(plan.rows) if name == "taxi" else built(name, plan.rows, folder)
+                results["models"][name] = measure(subject, plan, peers, folder)
+                _write(results, options.output)
+    finally:
+        for process in running.values():
+            process.close()
+    sys.stdout.write(page(results))
     problems = wrong(results)
     for problem in problems:
         _say(problem)
     return 1 if problems else 0
+
+
+def _write(results: dict[str, Any], output: pathlib.Path) -> None:
+    """What is measured so far: a run that is broken off leaves it."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "engine.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    (output / "engine.md").write_text(page(results))
 
 
 if __name__ == "__main__":

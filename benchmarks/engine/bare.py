@@ -31,19 +31,24 @@ class Bound:
     """Integrated gradients of a bare network from encoded inputs on, with nothing around them.
 
     Attributes:
-        settings: the candidate that was taken, and the CPU time of all.
+        settings: the candidate that was taken, the CPU time of all, and which ones XLA refused.
     """
 
     def __init__(self, head: Head, inputs: Tensors, baseline: Tensors, nodes: np.ndarray, weights: np.ndarray) -> None:
         """Looks for the candidate with the least CPU time a row on `inputs`, each [rows, ...]; `baseline` has one."""
         self._head, self._baseline, self._nodes, self._weights = head, baseline, nodes, weights
-        spent = {}
-        functions = {}
+        spent, functions, refused = {}, {}, []
         for candidate in CANDIDATES:
             rows, per_step, compiled = candidate
             function = self._function(per_step, compiled)
             part = [_resized(tensor, rows) for tensor in inputs]
-            function(*part)
+            try:
+                function(*part)
+            except tf.errors.OpError as error:
+                if not compiled:
+                    raise
+                refused.append(f"{rows}-{per_step}-{compiled}: {error.message.splitlines()[0][:120]}")
+                continue
             times = []
             for _ in range(_TRIALS):
                 start = time.process_time()
@@ -57,6 +62,7 @@ class Bound:
             "nodes_a_step": best[1],
             "xla": best[2],
             "tried_us": {"-".join(map(str, key)): 1e6 * value for key, value in spent.items()},
+            "refused_by_xla": refused,
         }
 
     def attribute(self, inputs: Sequence[tf.Tensor]) -> list[np.ndarray]:
