@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export UV_COMPILE_BYTECODE := 1
 export UV_PROJECT_ENVIRONMENT := .venv
 
-.PHONY: demo test lint bench environment clean
+.PHONY: demo test lint bench bench-engine peers environment clean
 
 demo: environment
 	$(PYTHON) -W ignore pipelines/chicago_taxi/demo.py --output build/demo
@@ -22,11 +22,17 @@ lint: environment
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: environment
-	$(PYTHON) -W ignore benchmarks/integrated_gradients.py
+bench: bench-engine
 	$(PYTHON) -W ignore benchmarks/aggregation.py
 	$(PYTHON) -W ignore benchmarks/memory.py
 	@echo "results: benchmarks/results/aggregation.json, benchmarks/results/memory.json"
+
+# Peers get environments of their own below build/peers, kept between runs.
+bench-engine: environment
+	$(PYTHON) -W ignore -m benchmarks.engine
+
+peers: environment
+	$(PYTHON) -W ignore -m benchmarks.engine --rows 10240 --output build/peers
 
 environment: .venv/.complete
 

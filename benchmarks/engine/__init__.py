@@ -1,0 +1,1 @@
+"""The engine beside its bound and beside its peers: see benchmarks/README.md."""

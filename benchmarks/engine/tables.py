@@ -1,0 +1,181 @@
+"""What was measured, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.engine.compare import TOLERANCE
+
+TITLES = {
+    "torch_loop": "bare torch loop",
+    "captum": "Captum",
+    "alibi": "alibi",
+    "xplique": "Xplique",
+    "saliency": "PAIR saliency",
+    "shap": "SHAP GradientExplainer",
+}
+RULES = {
+    "torch_loop": "Gauss-Legendre",
+    "captum": "Gauss-Legendre",
+    "alibi": "Gauss-Legendre",
+    "xplique": "trapezoid",
+    "saliency": "mean with both ends",
+    "shap": "uniform draws",
+}
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The whole page: the engine and its bound, the peers, what did not run, the environment."""
+    models = results["models"]
+    environment = results["environment"]
+    missing = _not_run(models)
+    parts = [
+        "# The engine beside its bound and its peers\n",
+        f"CPU microseconds a row, {environment['steps']} nodes, {environment['threads']} thread(s) a process, medians "
+        f"of {environment['rounds']} rounds in which all took turns. Made by `make bench-engine`; what the columns "
+        "mean is in `benchmarks/README.md`.\n",
+        "## The engine and its bound\n",
+        _engine_table(models),
+        "## The peers\n",
+        _peer_table(models),
+        "Fastest peer by model, and how many times faster ours is: "
+        + "; ".join(_fastest(models) or ["none ran"])
+        + ".\n",
+    ]
+    if missing:
+        parts += ["## Not run\n", "\n".join(f"- {line}" for line in missing) + "\n"]
+    versions = "; ".join(
+        f"{name}: " + ", ".join(f"{package} {version}" for package, version in sorted(found.items()))
+        for name, found in sorted(environment["versions"].items())
+    )
+    parts.append(f"{environment['cpus']} CPUs. {versions}.\n")
+    return "\n".join(parts)
+
+
+def wrong(results: Mapping[str, Any]) -> list[str]:
+    """Sentences on what must not be: attributions that differ, or no peer that was compared."""
+    sentences = []
+    compared = 0
+    for model, found in results["models"].items():
+        differences = {"its bound": found.get("bound_difference")}
+        differences |= {TITLES[name]: peer.get("difference") for name, peer in found["peers"].items()}
+        for name, apart in differences.items():
+            if apart is None:
+                continue
+            compared += name != "its bound"
+            if not apart["equal"]:
+                sentences.append(
+                    f"{model}: {name} and the engine must agree to {TOLERANCE:g} of the row's summed absolute "
+                    f"attribution at the same rule. Received: {apart['largest_without_kinks']:.2g} "
+                    f"({apart['rows_wrong']} of {apart['rows']} rows)"
+                )
+    if not compared:
+        sentences.append("at least one peer must have been compared. Received: none")
+    return sentences
+
+
+def _engine_table(models: Mapping[str, Any]) -> str:
+    header = (
+        "model",
+        "rows",
+        "bound",
+        "by XLA",
+        "ours",
+        "bound / ours",
+        "encode",
+        "with repair",
+        "unconverged, before and after",
+        "fixed nodes for as few",
+        "their cost",
+    )
+    lines = []
+    for name, found in models.items():
+        us, repair = found["us"], found["repair"]
+        fixed = repair["fixed_steps"]
+        lines.append(
+            (
+                name,
+                f"{found['rows']:,}",
+                _us(us["bound"]),
+                "yes" if found["bound"]["xla"] else "no",
+                _us(us["ours"]),
+                f"{found['ratio_to_bound']:.2f}",
+                _us(us["encode"]),
+                _us(repair["us"]),
+                f"{repair['unconverged_at_first']:.2%}, {repair['unconverged']:.2%}",
+                "none tried" if fixed is None else str(fixed),
+                "-" if fixed is None else _us(repair["fixed_us"]),
+            )
+        )
+    return _table(header, lines)
+
+
+def _peer_table(models: Mapping[str, Any]) -> str:
+    header = (
+        "model",
+        "peer",
+        "its rule",
+        "cost",
+        "ours is faster",
+        "completeness error, median / p99",
+        "ours",
+        "largest difference at its rule",
+        "rows at kinks",
+        "equal",
+    )
+    lines = []
+    for model, found in models.items():
+        ours = _error(found["completeness"]["ours"])
+        if found.get("bound_difference"):
+            apart = found["bound_difference"]
+            error = _error(found["completeness"]["bound"])
+            cost = (_us(found["us"]["bound"]), f"{found['ratio_to_bound']:.2f} x")
+            lines.append((model, "bound", "Gauss-Legendre", *cost, error, ours, *_apart(apart)))
+        for name, peer in found["peers"].items():
+            if "not_run" in peer:
+                lines.append((model, TITLES[name], RULES[name], "not run", *["-"] * 6))
+                continue
+            cost = (_us(peer["us"]), f"{peer['times_faster']:.1f} x")
+            error = _error(peer["completeness"])
+            lines.append((model, TITLES[name], RULES[name], *cost, error, ours, *_apart(peer["difference"])))
+    return _table(header, lines)
+
+
+def _apart(apart: Mapping[str, Any]) -> tuple[str, str, str]:
+    return (
+        f"{apart['largest']:.1e}",
+        f"{apart['rows_at_kinks']} of {apart['rows']:,}",
+        "yes" if apart["equal"] else f"no: {apart['rows_wrong']} rows",
+    )
+
+
+def _fastest(models: Mapping[str, Any]) -> list[str]:
+    out = []
+    for model, found in models.items():
+        ran = {name: peer for name, peer in found["peers"].items() if "not_run" not in peer}
+        if ran:
+            name = min(ran, key=lambda name: ran[name]["us"])
+            out.append(f"{model}: {TITLES[name]}, {ran[name]['times_faster']:.1f} x")
+    return out
+
+
+def _not_run(models: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{TITLES[name]} on {model}: {peer['not_run']}"
+        for model, found in models.items()
+        for name, peer in found["peers"].items()
+        if "not_run" in peer
+    ]
+
+
+def _us(value: float) -> str:
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _error(found: Mapping[str, float]) -> str:
+    return f"{found['median']:.1e} / {found['p99']:.1e}"
+
+
+def _table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *lines)) + "\n"
