@@ -41,7 +41,7 @@ class Model:
         return Integral(
             attributions.astype(np.float32),
             (scale * self.function(x).sum(axis=1)).astype(np.float32),
-            (scale * self.function(b).sum()).astype(np.float32),
+            np.broadcast_to(scale * self.function(b).sum(axis=1), len(x)).astype(np.float32),
         )
 
 
@@ -142,6 +142,18 @@ def test_the_result_of_a_row_does_not_depend_on_which_rows_are_repaired_with_it(
     half = integrated_gradients(step_at(0.5, 0.05), Rows(x[:20]), Rows(np.zeros((1, 2))), 0, **arguments)
     assert (whole.num_steps > 5).any()
     np.testing.assert_array_equal(whole.attributions[:20], half.attributions)
+
+
+def test_a_row_that_is_repaired_keeps_the_baseline_of_its_own():
+    x, b = np.zeros((10, 2)), np.zeros((10, 2))
+    x[[2, 7], 0], b[4, 1] = 1.0, 1.0  # the ramp is met upwards by two rows, downwards by one
+    model = step_at(0.5, 0.02)
+    found = integrated_gradients(model, Rows(x), Rows(b), 0, num_steps=4, repair_steps=(400,), repair_batch=2)
+    expected = np.zeros((10, 2))
+    expected[[2, 7], 0], expected[4, 1] = 1, -1
+    np.testing.assert_allclose(found.attributions, expected, atol=0.05)
+    assert model.calls == [(10, 4), (2, 400), (2, 400)]
+    assert found.forward_equivalents == 10 * (3 * 4 + 1) + 10 + 2 * (2 * (3 * 400 + 1) + 2)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Quadrature rules on [0, 1]."""
 
+import functools
+
 import numpy as np
 
 
+@functools.lru_cache(maxsize=64)
 def gauss_legendre(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre nodes and weights, exact for polynomials up to degree 2 * num_steps - 1.
 
@@ -12,7 +15,7 @@ def gauss_legendre(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
         num_steps: number of nodes.
 
     Returns:
-        Nodes and weights, float64 [num_steps]; the weights sum to 1.
+        Nodes and weights, float64 [num_steps], read-only; the weights sum to 1.
 
     Raises:
         ValueError: if num_steps < 1.
@@ -23,4 +26,8 @@ def gauss_legendre(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
     if num_steps < 1:
         raise ValueError(f"num_steps must be >= 1. Received: num_steps={num_steps}")
     nodes, weights = np.polynomial.legendre.leggauss(num_steps)
-    return (nodes + 1) / 2, weights / weights.sum()
+    nodes, weights = (nodes + 1) / 2, weights / weights.sum()
+    # They are kept for the next batch.
+    nodes.setflags(write=False)
+    weights.setflags(write=False)
+    return nodes, weights
