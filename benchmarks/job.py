@@ -77,13 +77,16 @@ _ITEMS = [
     ("integrate", integrated_gradients, "integrated_gradients"),
     ("explain, rest", explain.ModelExplainer, "explain"),
     ("explain, rest", explain.ModelExplainer, "predict"),
-    *((f"aggregate: {item}", aggregate, name) for item, name in (
-        ("totals", "block_totals"),
-        ("totals", "scale_of"),
-        ("parts", "slice_parts"),
-        ("sums", "sum_shard"),
-        ("finish", "finish_slice"),
-    )),
+    *(
+        (f"aggregate: {item}", aggregate, name)
+        for item, name in (
+            ("totals", "block_totals"),
+            ("totals", "scale_of"),
+            ("parts", "slice_parts"),
+            ("sums", "sum_shard"),
+            ("finish", "finish_slice"),
+        )
+    ),
     ("write", results, "write_rows"),
     ("write", results, "write_result"),
 ]

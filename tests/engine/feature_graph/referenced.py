@@ -6,7 +6,8 @@ import numpy as np
 from tests.fixtures.exported_models.export import ReferencedModel
 
 from tfx_explain.engine.feature_graph import FeatureModel
-from tfx_explain.engine.methods.integrated_gradients import IntegratedGradients, integrated_gradients
+from tfx_explain.engine.methods.attributions import Attributions
+from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 
 STEPS = 64
 
@@ -19,14 +20,14 @@ def load(exported: ReferencedModel, key: str = "serving_default/outputs", **opti
     )
 
 
-def explain(model: FeatureModel, exported: ReferencedModel, key: str) -> IntegratedGradients:
+def explain(model: FeatureModel, exported: ReferencedModel, key: str) -> Attributions:
     """The rows at the reference's nodes."""
     rows, baseline = model.encode(exported.examples), model.encode([exported.input_baseline])
     target = exported.references[key].target
     return integrated_gradients(model, rows, baseline, target, num_steps=STEPS, repair_steps=())
 
 
-def differences(model: FeatureModel, result: IntegratedGradients, exported: ReferencedModel, key: str) -> dict:
+def differences(model: FeatureModel, result: Attributions, exported: ReferencedModel, key: str) -> dict:
     """By column of the reference, the largest difference as a part of the row's summed absolute attributions."""
     expected = exported.references[key].attributions
     total = np.abs(result.attributions).sum(axis=1)
