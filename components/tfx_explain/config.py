@@ -242,6 +242,8 @@ class ExplainConfig(_Base):
     integrated_gradients: IntegratedGradientsConfig = IntegratedGradientsConfig()
     input_baseline: dict[str, FeatureValue | tuple[FeatureValue, ...]] | None = None
     """Raw values per feature; None takes the reference's, else statistics', else the sample's medians and modes."""
+    crosses: Literal["pair", "equal"] = "pair"
+    """What is attributed to a cross of several features stays with the pair `a x b`, or goes to each in equal parts."""
     cut_policies: dict[str, CutPolicy] = {}
     """Per raw feature where the path is walked; what is not named is chosen by convergence, and recorded."""
     label: Label | None = None

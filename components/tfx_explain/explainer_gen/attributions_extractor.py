@@ -14,7 +14,7 @@ from apache_beam.utils import shared
 from tensorflow_model_analysis.extractors import extractor
 
 from tfx_explain.config import ExplainConfig
-from tfx_explain.engine.feature_graph import FeatureModelError
+from tfx_explain.engine.feature_graph import FeatureModel, FeatureModelError
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.examples import canonical, write_example
@@ -112,7 +112,7 @@ def AttributionsExtractor(model_paths: Mapping[str, str], config: ExplainConfig)
     Args:
       model_paths: SavedModel's folder by model name, as TFMA names models.
       config: what to explain. `signature`, `output`, `unit`, `from_logits`, `target`, `seed`, `max_examples`,
-        `integrated_gradients`, `input_baseline` and `cut_policies` are heeded.
+        `integrated_gradients`, `input_baseline`, `crosses` and `cut_policies` are heeded.
     """
     return extractor.Extractor(STAGE_NAME, _ExtractAttributions(dict(model_paths), config))
 
@@ -175,7 +175,9 @@ class _Model:
         explainer = ModelExplainer(JobSpec(model_path=path, config=config), foundation.profiles, foundation.sample)
         if explainer.facts.error is not None:
             raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.error}")
-        self._model, self._config = explainer.model, config
+        if not isinstance(explainer.model, FeatureModel):
+            raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.no_gradient}")
+        self._model, self._config, self._split = explainer.model, config, explainer.split
         self._padding = write_example(explainer.facts.input_baseline)
         self._baseline = self._model.encode([self._padding])
         self._size = min(config.batch_size, _MAX_BATCH)
@@ -183,8 +185,8 @@ class _Model:
     def attributions(self, raw: Sequence[bytes]) -> dict[str, np.ndarray]:
         """By feature, float32 [rows]; of several classes those to the configured target, else the predicted class."""
         parts = [self._attribute(raw[i : i + self._size]) for i in range(0, len(raw), self._size)]
-        table = np.concatenate(parts) if parts else np.zeros((0, len(self._model.features)), np.float32)
-        return {feature: table[:, j] for j, feature in enumerate(self._model.features)}
+        table = np.concatenate(parts) if parts else np.zeros((0, len(self._split.features)), np.float32)
+        return {feature: table[:, j] for j, feature in enumerate(self._split.features)}
 
     def _attribute(self, raw: Sequence[bytes]) -> np.ndarray:
         """Attributions [rows, features]. One shape for every call: a row's bits depend on the shape of its batch."""
@@ -202,4 +204,4 @@ class _Model:
             repair_steps=config.integrated_gradients.repair_steps,
             valid=np.arange(self._size) < len(raw),
         )
-        return result.attributions[: len(raw)]
+        return self._split.apply(result.attributions[: len(raw)])

@@ -12,21 +12,25 @@ import numpy as np
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
-from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow, PermutationModel
+from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow, PermutationModel, PredictionModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 from tfx_explain.explainer_gen.columns import Column, Columns, decode
+from tfx_explain.explainer_gen.crosses import split_of
 from tfx_explain.explainer_gen.environment import environment_facts
 from tfx_explain.explainer_gen.examples import write_example
 from tfx_explain.explainer_gen.input_baseline import resolve_input_baseline
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import LabelError, NumberReader, label_fields
+from tfx_explain.explainer_gen.no_gradient import no_attributions, nothing_measured
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
 from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
+
+NO_REPEATS = "the configuration asks for 0 repeats"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +134,19 @@ class ModelExplainer:
         self.permutation: PermutationModel | None = None
         if spec.config.permutation_importance.repeats and label_error is None:
             self.permutation = PermutationModel.of(model.opened)
+        no_gradient = model.reason if isinstance(model, PredictionModel) else None
+        if no_gradient is not None and self.permutation is None:
+            self.facts = ModelFacts(
+                error=nothing_measured(no_gradient, label_error or NO_REPEATS),
+                input_baseline=baseline,
+                input_baseline_source=source,
+            )
+            return
+        self.split = split_of(model.features, model.parts, spec.config.crosses)
         self.facts = ModelFacts(
-            features=model.features,
+            features=self.split.features,
+            no_gradient=no_gradient,
+            blocked={name: (blocker.operation, blocker.name) for name, blocker in model.blocked.items()},
             unused_features=model.unused_features,
             uncovered_features=model.uncovered_features,
             cut_policies=dict(model.cut_policies),
@@ -193,17 +208,21 @@ class ModelExplainer:
             target = np.argmax(scores, axis=1).astype(np.int32)
         valid = np.zeros(len(padded), bool)
         valid[: len(ok)] = ok
-        result = integrated_gradients(
-            model,
-            encoded,
-            self._baseline,
-            target,
-            num_steps=config.integrated_gradients.num_steps,
-            repair_steps=config.integrated_gradients.repair_steps,
-            valid=valid,
-        )
+        if isinstance(model, PredictionModel):
+            result = no_attributions(model, encoded, target)
+        else:
+            result = integrated_gradients(
+                model,
+                encoded,
+                self._baseline,
+                target,
+                num_steps=config.integrated_gradients.num_steps,
+                repair_steps=config.integrated_gradients.repair_steps,
+                valid=valid,
+            )
         n = len(ok)
-        finite = np.isfinite(result.attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])
+        attributions = self.split.apply(result.attributions)
+        finite = np.isfinite(attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])
         if (ok & ~finite).any():
             failures["the model gave a result that is not finite"] += int((ok & ~finite).sum())
         ok = ok & finite
@@ -219,7 +238,7 @@ class ModelExplainer:
         rows = Rows(
             bucket=bucket[ok],
             weight=weight[ok],
-            attributions=result.attributions[:n][ok],
+            attributions=attributions[:n][ok],
             converged=result.converged[:n][ok],
             prediction=result.prediction[:n][ok].astype(np.float64),
             bin_index=self._bin_index(columns)[ok],

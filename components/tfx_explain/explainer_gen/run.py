@@ -131,6 +131,7 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         {
             "num_steps": config.integrated_gradients.num_steps,
             "repair_steps": list(config.integrated_gradients.repair_steps),
+            "crosses": config.crosses,
         },
         config.splits,
         request.evaluation,

@@ -81,6 +81,8 @@ class ModelEvidence:
       fingerprint: of the model's files.
       statistics: its bucket statistics over all rows.
       uncovered_features: used, but without gradient.
+      blocked: by feature that reaches the output round the attributions, the operation that keeps gradients from it.
+      no_gradient: why nothing was attributed, where no feature has a gradient; else empty.
       num_steps: nodes of integrated gradients.
       rows_read: rows of the splits.
       groups: sums of groups of features over all rows.
@@ -93,6 +95,8 @@ class ModelEvidence:
     fingerprint: str
     statistics: BucketStatistics
     uncovered_features: tuple[str, ...] = ()
+    blocked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    no_gradient: str = ""
     num_steps: int = 0
     rows_read: int = 0
     groups: GroupStatistics | None = None

@@ -49,8 +49,11 @@ def open_model(
     output: str | None = None,
     unit: Literal["logit", "probability"] = "logit",
     from_logits: bool = False,
+    integers: bool = False,
 ) -> OpenedModel:
     """Loads a SavedModel's signature and checks on the sample that its rows stand alone; see `FeatureModel.load`.
+
+    With `integers`, an output of integers can be opened too (see `find_output`): it can be predicted, not explained.
 
     Raises:
         FeatureModelError: by its subclass, why the model cannot be used.
@@ -67,9 +70,9 @@ def open_model(
     loaded = load_signature(path, signature)
     whole = check_rows(loaded, rows)
     flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
-    found = find_output(flat, output)
+    found = find_output(flat, output, integers=integers)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
-    if from_logits:
+    if from_logits and whole[found.name].dtype.kind == "f":
         found = declared_logits(found, num_targets)
     actual_unit = "output" if found.link == "raw" else unit
     return OpenedModel(loaded, flat, found, actual_unit, num_targets, rows, whole[found.name], tuple(notes))
