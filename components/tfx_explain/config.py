@@ -325,6 +325,8 @@ class ExplainConfig(_Base):
     """Per image that takes the place of a raw value: `black` or `blur`. Encoded images that are named neither here nor
     in `input_baseline` are black."""
     elements: ElementsConfig = ElementsConfig()
+    crosses: Literal["pair", "equal"] = "pair"
+    """What is attributed to a cross of several features stays with the pair `a x b`, or goes to each in equal parts."""
     cut_policies: dict[str, CutPolicy] = {}
     """Per raw feature where the path is walked; what is not named is chosen by convergence, and recorded."""
     label: Label | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_explain.config import COMPLETE_METHODS, ExplainConfig, Method
+from tfx_explain.engine.feature_graph import FeatureModel
 from tfx_explain.engine.feature_graph.weights import drawn_anew, output_first
 from tfx_explain.engine.methods.rank_correlation import rank_correlations
 from tfx_explain.explainer_gen.explain import ModelExplainer
@@ -75,16 +76,19 @@ def sanity_check(
     """
     block = make_block(0, [identify(list(examples), 0, spec.config.seed)])
     explainer = _explainer(spec, block)
-    weights = output_first(explainer.model.opened)
+    model = explainer.model
+    if not isinstance(model, FeatureModel):
+        raise SanityError(str(explainer.facts.no_gradient))
+    weights = output_first(model.opened)
     if not weights:
         raise SanityError("the model must have weights to draw anew. Received: none, its graph holds constants alone")
-    if len(explainer.model.features) < 3:
+    if len(model.features) < 3:
         raise SanityError(
-            f"rankings need at least three features. Received: {list(explainer.model.features)}; attribute tokens or "
+            f"rankings need at least three features. Received: {list(model.features)}; attribute tokens or "
             "pixels instead"
         )
     for method in methods:
-        yield _of_method(explainer, spec.config.model_copy(update={"method": method}), block, weights, draws)
+        yield _of_method(explainer, model, spec.config.model_copy(update={"method": method}), block, weights, draws)
 
 
 def _explainer(spec: JobSpec, block: Block) -> ModelExplainer:
@@ -100,13 +104,14 @@ def _explainer(spec: JobSpec, block: Block) -> ModelExplainer:
 
 def _of_method(
     explainer: ModelExplainer,
+    model: FeatureModel,
     config: ExplainConfig,
     block: Block,
     weights: Sequence[tf.Variable],
     draws: int,
 ) -> MethodSanity:
     signed = config.method in (*COMPLETE_METHODS, "gradient_x_input")
-    model, rows = explainer.model, len(block.raw)
+    rows = len(block.raw)
     target = np.argmax(model.predict(model.encode(block.raw)), axis=1).astype(np.int32)
 
     def ranked() -> np.ndarray:

@@ -31,6 +31,8 @@ from tfx_explain.engine.aggregates.groups import GroupStatistics
 from tfx_explain.names import OVERALL, SliceKey
 
 KIND = "ModelAttributions"
+_MEASURED = "measured"
+_NO_GRADIENT = "no_gradient"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,11 @@ class Candidate:
             fingerprint=self.fingerprint,
             statistics=self.statistics,
             uncovered_features=tuple(self.summary["uncovered_features"]),
+            blocked={
+                str(name): f"{blocker['operation']} ({blocker['name']!r})"
+                for name, blocker in sorted(self.summary.get("blocked_features", {}).items())
+            },
+            no_gradient=self.no_gradient,
             num_steps=int(self.summary["method"]["num_steps"]),
             method=str(self.summary["method"]["name"]),
             rows_read=int(self.summary["examples"]["rows"]),
@@ -99,6 +106,19 @@ class Candidate:
             empty_slices=tuple(name for name in lacking if name in missing),
             unexplained_slices=tuple(name for name in lacking if name not in missing),
         )
+
+    @property
+    def no_gradient(self) -> str:
+        """Why nothing was attributed, where the model has no gradient; else empty.
+
+        Raises:
+          ArtifactError: the summary says something else of its attributions.
+        """
+        # Artifacts from before models without gradients were measured hold attributions, or were not explained.
+        said = self.summary.get("attributions", {"status": _MEASURED})
+        if said["status"] not in (_MEASURED, _NO_GRADIENT) or (said["status"] == _NO_GRADIENT and not said["reason"]):
+            raise ArtifactError(f"summary.json is damaged: its attributions cannot be {said!r}")
+        return str(said["reason"]) if said["status"] == _NO_GRADIENT else ""
 
     def record(self, model_uri: str, model_id: str) -> PassedModel:
         """What the reference keeps of it once it has passed."""
@@ -161,6 +181,8 @@ def _agree(candidate: Candidate) -> None:
         raise ArtifactError("summary.json is damaged: names and fingerprints must be text")
     if {f["name"] for f in summary["features"]} != set(statistics.features):
         raise ArtifactError("summary.json and the statistics name different features; run ExplainerGen again")
+    if evidence.no_gradient and statistics.features:
+        raise ArtifactError("summary.json says that nothing was attributed, yet the statistics hold attributions")
     rows = int(summary["examples"]["explained_rows"])
     if rows != int(statistics.scalars["rows"].sum()) or rows > evidence.rows_read:
         raise ArtifactError("summary.json and the statistics count different rows; run ExplainerGen again")
@@ -221,7 +243,7 @@ def judge_artifacts(
     if candidate is None or any(r.check == "reference" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference)
     newest = reference.newest_other(candidate.fingerprint) if reference else None
-    if reference is not None:
+    if reference is not None and not candidate.no_gradient:
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference)

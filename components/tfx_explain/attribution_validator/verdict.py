@@ -9,6 +9,7 @@ from typing import Any
 
 from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
+from tfx_explain.attribution_validator.checks.evidence_floor import without_attributions
 from tfx_explain.attribution_validator.checks.registry import ABSOLUTE, WITH_REFERENCE
 from tfx_explain.config import AbsoluteChecksDecide, ValidationConfig
 from tfx_explain.engine.aggregates.intervals import seed_from
@@ -69,6 +70,9 @@ def judge_model(
       config: the policy.
       today: decides whether approvals and `without_reference` still hold.
     """
+    if candidate.no_gradient:
+        # Whatever reads attributions would have nothing to say of such a model, and saying nothing passes.
+        return GateVerdict((without_attributions(candidate, reference),))
     seed = seed_from(candidate.fingerprint, str(candidate.rows_read))
     evidence = Evidence(candidate, reference, known_features, seed, today, config.evidence)
     results = [r for check in ABSOLUTE.values() for r in check(evidence, config)]

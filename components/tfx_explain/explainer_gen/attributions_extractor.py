@@ -114,7 +114,7 @@ def AttributionsExtractor(model_paths: Mapping[str, str], config: ExplainConfig)
     Args:
       model_paths: SavedModel's folder by model name, as TFMA names models.
       config: what to explain. `signature`, `output`, `unit`, `from_logits`, `target`, `seed`, `max_examples`,
-        `method` with its settings, `input_baseline`, `image_baselines` and `cut_policies` are heeded.
+        `method` with its settings, `input_baseline`, `image_baselines`, `crosses` and `cut_policies` are heeded.
     """
     return extractor.Extractor(STAGE_NAME, _ExtractAttributions(dict(model_paths), config))
 
@@ -178,7 +178,9 @@ class _Model:
         explainer = ModelExplainer(spec, foundation.profiles, foundation.sample, foundation.background)
         if explainer.facts.error is not None:
             raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.error}")
-        self._model, self._config = explainer.model, config
+        if explainer.method is None:
+            raise FeatureModelError(f"the model at {path} cannot be explained: {explainer.facts.no_gradient}")
+        self._model, self._config, self._split = explainer.model, config, explainer.split
         self._padding = write_example(explainer.facts.input_baseline)
         if explainer.target.by_label:
             raise FeatureModelError("target 'label' cannot be explained inside Evaluator: give a class, or 'predicted'")
@@ -188,8 +190,8 @@ class _Model:
     def attributions(self, raw: Sequence[bytes]) -> dict[str, np.ndarray]:
         """By feature, float32 [rows]; of several classes those to the configured target, else the predicted class."""
         parts = [self._attribute(raw[i : i + self._size]) for i in range(0, len(raw), self._size)]
-        table = np.concatenate(parts) if parts else np.zeros((0, len(self._model.features)), np.float32)
-        return {feature: table[:, j] for j, feature in enumerate(self._model.features)}
+        table = np.concatenate(parts) if parts else np.zeros((0, len(self._split.features)), np.float32)
+        return {feature: table[:, j] for j, feature in enumerate(self._split.features)}
 
     def _attribute(self, raw: Sequence[bytes]) -> np.ndarray:
         """Attributions [rows, features]. One shape for every call: a row's bits depend on the shape of its batch."""
@@ -198,4 +200,4 @@ class _Model:
         target, _ = self._target.of(model.predict(encoded))
         ids, valid = row_ids(decode(raw), raw), np.arange(self._size) < len(raw)
         result = self._method.attributions(encoded, target, ids, valid)
-        return result.attributions[: len(raw)]
+        return self._split.apply(result.attributions[: len(raw)])

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_explain.artifacts.statistics import to_parquet
+from tfx_explain.engine.feature_graph import FeatureModel
 from tfx_explain.explainer_gen.columns import Column, decode
 from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.summary import number
 
 if TYPE_CHECKING:
     from tfx_explain.config import ExplainConfig
-    from tfx_explain.engine.feature_graph import FeatureModel
     from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
     from tfx_explain.explainer_gen.sampling import Block
 
@@ -139,8 +139,8 @@ def attribute_elements(explainer: ModelExplainer, rows: Sequence[ElementRow]) ->
 
     Rows of equal nodes go through the model in batches of one fixed, padded shape.
     """
-    model, features = explainer.model, explainer.elements
-    if not features or not rows:
+    model, method, features = explainer.model, explainer.method, explainer.elements
+    if method is None or not isinstance(model, FeatureModel) or not features or not rows:
         return []
     raw = np.array([row.raw for row in rows], object)
     steps = np.array([row.num_steps for row in rows])
@@ -154,7 +154,7 @@ def attribute_elements(explainer: ModelExplainer, rows: Sequence[ElementRow]) ->
             padded = np.resize(part, _BATCH)
             encoded = model.encode(list(raw[padded]))
             ids = np.frombuffer(b"".join(rows[i].id for i in padded), "S16")
-            found = explainer.method.elements(encoded, target[padded], ids, int(nodes), features)
+            found = method.elements(encoded, target[padded], ids, int(nodes), features)
             order.append(part)
             for name in features:
                 parts[name].append(found[name][: len(part)])

@@ -9,13 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tfx_explain.config import ExplainConfig
+from tfx_explain.config import ExplainConfig, ImageBaseline
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import Rows
-from tfx_explain.engine.feature_graph import Encoded, FeatureModelError, Narrow, PermutationModel
+from tfx_explain.engine.feature_graph import (
+    Encoded,
+    FeatureModel,
+    FeatureModelError,
+    Narrow,
+    PermutationModel,
+    PredictionModel,
+)
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.explainer_gen.at_baseline import at_input_baseline, weight_at_baseline
 from tfx_explain.explainer_gen.columns import Column, Columns, decode
+from tfx_explain.explainer_gen.crosses import split_of
 from tfx_explain.explainer_gen.elements import ElementsError, elements_of
 from tfx_explain.explainer_gen.environment import environment_facts
 from tfx_explain.explainer_gen.examples import write_example
@@ -24,6 +32,7 @@ from tfx_explain.explainer_gen.input_baseline import resolve_input_baseline
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import LabelError, NumberReader, label_fields
 from tfx_explain.explainer_gen.method import FROM_INPUT_BASELINE, BatchMethod, MethodError
+from tfx_explain.explainer_gen.no_gradient import no_attributions, nothing_measured
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
 from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
@@ -31,6 +40,8 @@ from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.target import TargetError, known_classes, resolve_target
 from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
+
+NO_REPEATS = "the configuration asks for 0 repeats"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +135,21 @@ class ModelExplainer:
                 f"Received: {unknown}"
             )
             return
-        try:
-            self.images, image_notes = image_baselines(spec, model)
-            most = {p.name: p.max_values for p in self._profiles.values()}
-            self.elements, element_notes = elements_of(model, spec.config.elements.features, most)
-            input_baseline = BaselineRows(model.encode([self.baseline_example]), self.images)
-            self.method = BatchMethod(model, spec.config, input_baseline, background)
-        except (FeatureModelError, ElementsError, MethodError) as error:
-            self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
-            return
+        self.method: BatchMethod | None = None
+        self.images: dict[str, ImageBaseline] = {}
+        self.elements: tuple[str, ...] = ()
+        notes: list[str] = []
+        if isinstance(model, FeatureModel):
+            try:
+                self.images, image_notes = image_baselines(spec, model)
+                most = {p.name: p.max_values for p in self._profiles.values()}
+                self.elements, element_notes = elements_of(model, spec.config.elements.features, most)
+                input_baseline = BaselineRows(model.encode([self.baseline_example]), self.images)
+                self.method = BatchMethod(model, spec.config, input_baseline, background)
+            except (FeatureModelError, ElementsError, MethodError) as error:
+                self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
+                return
+            notes = [*image_notes, *element_notes]
         label_error, self._labels = None, None
         if spec.label is None:
             label_error = "the configuration names no label"
@@ -164,8 +181,19 @@ class ModelExplainer:
         self.permutation: PermutationModel | None = None
         if spec.config.permutation_importance.repeats and label_error is None:
             self.permutation = PermutationModel.of(model.opened)
+        no_gradient = model.reason if isinstance(model, PredictionModel) else None
+        if no_gradient is not None and self.permutation is None:
+            self.facts = ModelFacts(
+                error=nothing_measured(no_gradient, label_error or NO_REPEATS),
+                input_baseline=baseline,
+                input_baseline_source=source,
+            )
+            return
+        self.split = split_of(model.features, model.parts, spec.config.crosses)
         self.facts = ModelFacts(
-            features=model.features,
+            features=self.split.features,
+            no_gradient=no_gradient,
+            blocked={name: (blocker.operation, blocker.name) for name, blocker in model.blocked.items()},
             unused_features=model.unused_features,
             uncovered_features=model.uncovered_features,
             cut_policies=dict(model.cut_policies),
@@ -179,13 +207,13 @@ class ModelExplainer:
             permutable=self.permutation.features if self.permutation else (),
             only_grouped=tuple(self.permutation.refused_alone) if self.permutation else (),
             reparsed=self.permutation.reparsed if self.permutation else (),
-            notes=(*model.notes, *_overridden(spec), *image_notes, *element_notes),
+            notes=(*model.notes, *_overridden(spec), *notes),
             input_baseline=baseline,
             input_baseline_source=source,
             image_baselines={name: described(image) for name, image in self.images.items()},
             environment=environment,
-            background_rows=self.method.background_rows,
-            background_digest=self.method.background_digest,
+            background_rows=self.method.background_rows if self.method else 0,
+            background_digest=self.method.background_digest if self.method else "",
         )
 
     @property
@@ -239,9 +267,13 @@ class ModelExplainer:
             ok = ok & aimed
         valid = np.zeros(len(padded), bool)
         valid[: len(ok)] = ok
-        result = self.method.attributions(encoded, target, block.ids, valid)
+        if isinstance(model, PredictionModel):
+            result = no_attributions(model, encoded, target)
+        elif self.method is not None:
+            result = self.method.attributions(encoded, target, block.ids, valid)
         n = len(ok)
-        finite = np.isfinite(result.attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])
+        attributions = self.split.apply(result.attributions)
+        finite = np.isfinite(attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])
         if (ok & ~finite).any():
             failures["the model gave a result that is not finite"] += int((ok & ~finite).sum())
         ok = ok & finite
@@ -252,7 +284,7 @@ class ModelExplainer:
         rows = Rows(
             bucket=bucket[ok],
             weight=weight[ok],
-            attributions=result.attributions[:n][ok],
+            attributions=attributions[:n][ok],
             converged=result.converged[:n][ok],
             prediction=result.prediction[:n][ok].astype(np.float64),
             bin_index=self._bin_index(columns)[ok],
@@ -297,7 +329,7 @@ class ModelExplainer:
 
     def _at_baseline(self, columns: Columns, ok: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
         """See `ExplainedBlock`."""
-        if self._config.method not in FROM_INPUT_BASELINE:
+        if self.method is None or self._config.method not in FROM_INPUT_BASELINE:
             return None
         raw = {n: v for n, v in self.facts.input_baseline.items() if n not in self.facts.image_baselines}
         return weight_at_baseline(at_input_baseline(columns, raw, self.facts.features)[ok], weight[ok])

@@ -49,6 +49,9 @@ class ModelFacts:
     Attributes:
       error: why the model cannot be explained, or None.
       label_error: why there are no labels, or None.
+      no_gradient: why nothing can be attributed in a model that can be permuted all the same, or None.
+      blocked: by raw feature that reaches the output round the attributions, (type, name) of the operation that keeps
+        gradients from it.
       permutable: raw features that can be permuted; none where nothing is to be.
       only_grouped: those of them that the model refuses when they alone are replaced.
       reparsed: those of them that are replaced in the raw example.
@@ -60,6 +63,8 @@ class ModelFacts:
     features: tuple[str, ...] = ()
     unused_features: tuple[str, ...] = ()
     uncovered_features: tuple[str, ...] = ()
+    no_gradient: str | None = None
+    blocked: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     cut_policies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     output: str = ""
     link: str = ""

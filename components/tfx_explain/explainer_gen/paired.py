@@ -230,6 +230,9 @@ class ExplainReference(beam.DoFn):
         if candidate.facts.error is not None:
             yield PairedBlock(index, f"the candidate could not be explained: {candidate.facts.error}")
             return
+        if candidate.facts.no_gradient is not None:
+            yield PairedBlock(index, f"nothing is attributed in the candidate: {candidate.facts.no_gradient}")
+            return
         if self._loaded is None:
             sample = [raw for role, _, raw in sorted(picked) if role == MODEL_SAMPLE]
             ordered = sorted(profiles, key=lambda p: p.name)

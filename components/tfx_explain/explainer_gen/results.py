@@ -24,9 +24,10 @@ from tfx_explain.explainer_gen.beside import (
     weak_slices,
 )
 from tfx_explain.explainer_gen.eval_result import write_eval_result
-from tfx_explain.explainer_gen.explain import ExplainedBlock
+from tfx_explain.explainer_gen.explain import NO_REPEATS, ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import pinned_settings
+from tfx_explain.explainer_gen.no_gradient import nothing_measured
 from tfx_explain.explainer_gen.outcome import SliceOutcome
 from tfx_explain.explainer_gen.paired import PairedOutcome, paired_entries
 from tfx_explain.explainer_gen.permute import PermutationPlan
@@ -125,8 +126,19 @@ def write_result(
             out["evaluator_metrics"] = metric_entries(theirs[key])
         return out
 
+    measured = _permutation(spec, model, label_errors, permutation, important)
+    unmeasured = None
+    if model.no_gradient is not None and measured["absent"] is not None and overall is not None:
+        unmeasured = nothing_measured(model.no_gradient, measured["absent"])
     result = {
-        "error": model.error,
+        "error": model.error or unmeasured,
+        "attributions": {
+            "status": "measured" if model.no_gradient is None else "no_gradient",
+            "reason": model.no_gradient or "",
+        },
+        "blocked_features": {
+            name: {"operation": operation, "name": at} for name, (operation, at) in sorted(model.blocked.items())
+        },
         "rows_read": content[0],
         "content": f"{content[1]:032x}",
         "rows_explained": plan.rows,
@@ -155,7 +167,9 @@ def write_result(
         "failures": dict(sorted(failures.items())),
         "failed_weight_fraction": number(overall.failed_weight_fraction) if overall else 0.0,
         "unconverged_weight_fraction": (
-            interval(overall.unconverged) if overall and spec.config.method in COMPLETE_METHODS else None
+            interval(overall.unconverged)
+            if overall and model.no_gradient is None and spec.config.method in COMPLETE_METHODS
+            else None
         ),
         "background_rows": model.background_rows,
         "at_input_baseline": _at_input_baseline(model.features, [f[4] for f in ordered], overall),
@@ -163,7 +177,7 @@ def write_result(
         "donors_from": "side_input" if permutation.side_input else "blocks",
         "permutation_forwards": _forwards(permutation, len(scale.items)),
         "overall": entry(overall) if overall else None,
-        "feature_entries": feature_entries(overall, model.cut_policies) if overall else [],
+        "feature_entries": feature_entries(overall, _policies(model)) if overall else [],
         "groups": {name: list(members) for name, members in scale.groups},
         "slices": [entry(o) for o in shown(by_place)],
         "slicing": {
@@ -179,7 +193,7 @@ def write_result(
         },
         "weak_slices": weak_slices(by_place, slices.keys, scale.task),
         "profiting_slices": profiting_slices(important, slices.names, scale.task),
-        "permutation_importance": _permutation(spec, model, label_errors, permutation, important),
+        "permutation_importance": measured,
         "paired": None if pairs is None else _overall_pair(paired_entries(pairs, slices.names, slices.keys)),
         "elements": [entry for *_, entry in sorted(elements or (), key=lambda e: e[0])],
         "files": files,
@@ -218,6 +232,11 @@ def _at_input_baseline(
     }
 
 
+def _policies(model: ModelFacts) -> dict[str, str]:
+    """Cut policy of each attributed feature; one that only has its part of crosses has theirs, `feature`."""
+    return {name: model.cut_policies.get(name, "feature") for name in model.features}
+
+
 def _overall_pair(entries: Mapping[str, Any]) -> dict[str, Any]:
     """What the summary shows of both models on the same rows: the overall slice."""
     return {"absent": entries["absent"], "overall": entries["slices"][0] if entries["slices"] else None}
@@ -239,7 +258,7 @@ def _permutation(
     config = spec.config.permutation_importance
     absent = None
     if not config.repeats:
-        absent = "the configuration asks for 0 repeats"
+        absent = NO_REPEATS
     elif label_errors:
         absent = label_errors[0]
     elif 0 not in importances:
@@ -273,6 +292,8 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             "target": model.target,
             **pinned_settings(spec.config, model.background_digest),
             "splits": list(spec.config.splits),
+            # Left out by default, so that references from before there was a rule stay comparable.
+            **({"crosses": spec.config.crosses} if spec.config.crosses != "pair" else {}),
         },
         input_baseline=model.input_baseline,
         bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),

@@ -129,7 +129,7 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         job,
         {"uri": request.model_uri, "fingerprint": fingerprint, "signature": config.signature},
         fingerprints,
-        method_record(config, job["background_rows"], job["unit"]),
+        method_record(config, job["background_rows"], job["unit"]) | {"crosses": config.crosses},
         config.splits,
         request.evaluation,
     ) | {"lowered": lowered}

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph import FeatureModel
-from tfx_explain.engine.feature_graph.errors import ExampleError
+from tfx_explain.engine.feature_graph import FeatureModel, PredictionModel
+from tfx_explain.engine.feature_graph.errors import ExampleError, NoGradientError
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, load_signature
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
@@ -17,8 +17,13 @@ from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 _MIN_SAMPLE = 16
 
 
-def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]) -> FeatureModel:
-    """Loads the model; it is split and verified on the rows of the sample that it can run."""
+def load_model(
+    spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies: Mapping[str, str]
+) -> FeatureModel | PredictionModel:
+    """Loads the model; it is split and verified on the rows of the sample that it can run.
+
+    A model without gradients is loaded for its predictions alone.
+    """
     logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
     columns = decode(sample)
 
@@ -30,23 +35,35 @@ def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies
 
     rows = finite(None)
 
-    def load(usable: Sequence[bytes]) -> FeatureModel:
+    def load(usable: Sequence[bytes]) -> FeatureModel | PredictionModel:
         if not usable:
             raise ExampleError(
                 f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, "
                 "or lack features that its parser asks for"
             )
-        return FeatureModel.load(
-            spec.model_path,
-            sample=usable,
-            signature=spec.config.signature,
-            preprocessing_function=spec.config.preprocessing_function,
-            output=spec.config.output,
-            unit=spec.config.unit,
-            input_baseline=baseline,
-            cut_policies=policies,
-            from_logits=spec.config.from_logits,
-        )
+        try:
+            return FeatureModel.load(
+                spec.model_path,
+                sample=usable,
+                signature=spec.config.signature,
+                preprocessing_function=spec.config.preprocessing_function,
+                output=spec.config.output,
+                unit=spec.config.unit,
+                input_baseline=baseline,
+                cut_policies=policies,
+                from_logits=spec.config.from_logits,
+            )
+        except NoGradientError as error:
+            return PredictionModel.load(
+                spec.model_path,
+                sample=usable,
+                reason=str(error),
+                signature=spec.config.signature,
+                preprocessing_function=spec.config.preprocessing_function,
+                output=spec.config.output,
+                unit=spec.config.unit,
+                from_logits=spec.config.from_logits,
+            )
 
     if len(rows) < min(_MIN_SAMPLE, len(sample)):
         # A column that is never finite says nothing against rows of a model that does not read it.
@@ -59,7 +76,7 @@ def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies
         return load([row for row in rows if _runs(loaded, row)])
 
 
-def raw_names(model: FeatureModel | ModelFacts) -> set[str]:
+def raw_names(model: FeatureModel | PredictionModel | ModelFacts) -> set[str]:
     """Names of the raw features that a model uses: each as it is, and the parts of a cross `a x b`."""
     return {part for f in (*model.features, *model.uncovered_features) for part in (f, *f.split(" x "))}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
+from tfx_explain.report.blocked import blocked_sections, no_gradient
 from tfx_explain.report.chart import MAX_FEATURES, share_bars
 from tfx_explain.report.cost import cost_sections, lowered
 from tfx_explain.report.formats import ABSENT, interval, is_number, measured, number, percent, shortened, text, visible
@@ -46,6 +47,13 @@ def render_attributions(summary: Mapping[str, Any], passed: Sequence[Mapping[str
             tag("section", tag("h1", "Not explained"), tag("p", summary["reason"]), class_="banner bad"),
             facts_section(summary),
         )
+    reason = no_gradient(summary)
+    if reason:
+        return page(
+            f"{name}: no attributions",
+            tag("section", tag("h1", "No attributions"), tag("p", reason), _sample(summary), class_="banner bad"),
+            *attribution_sections(summary, passed),
+        )
     return page(
         f"{name}: attributions",
         tag(
@@ -75,10 +83,13 @@ def attribution_sections(
     passed = _others(summary, passed)
     candidate = _by_name(summary)
     references = [_by_name(earlier) for earlier in passed]
+    if no_gradient(summary):
+        return _without_attributions(summary, passed, named, named_slices)
     return [
         tag("h2", "What the model leans on"),
         *_notes(summary),
         _bars(candidate, references, named),
+        *blocked_sections(summary),
         *paired_sections(summary),
         *importance_sections(summary),
         *group_sections(summary),
@@ -89,6 +100,23 @@ def attribution_sections(
         tag("h2", "Every feature"),
         _feature_table(candidate, references, method_unit(summary), summary.get("at_input_baseline")),
         *spread_table(summary),
+        tag("h2", "Predictions"),
+        _predictions(summary, passed),
+        facts_section(summary),
+        *cost_sections(summary),
+    ]
+
+
+def _without_attributions(
+    summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]], named: Set[str], named_slices: Set[str]
+) -> list[Html]:
+    """The sections of a model of which nothing was attributed: what was measured without a gradient."""
+    return [
+        *_notes(summary),
+        *importance_sections(summary),
+        *blocked_sections(summary),
+        *slice_sections(summary, shown_metric(summary), named_slices, named),
+        *profiting_sections(summary),
         tag("h2", "Predictions"),
         _predictions(summary, passed),
         facts_section(summary),
@@ -138,6 +166,7 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         ("Method", text(method.get("name"))),
         ("Nodes", number(method.get("num_steps"))),
         ("Nodes of repairs", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
+        *((("Crosses", text(method.get("crosses"))),) if method.get("crosses", "pair") != "pair" else ()),
         ("Input baseline from", text(method.get("input_baseline_source"))),
         *(
             [("Rows at the input baseline in every feature", percent(at_baseline.get("all_features")))]
@@ -172,7 +201,8 @@ def _sample(summary: Mapping[str, Any]) -> Html:
     return tag(
         "p",
         f"{number(examples.get('explained_rows'))} distinct rows of {number(examples.get('rows'))} explained,"
-        f" {len(summary['features'])} features used, {len(summary.get('unused_features') or ())} unused.",
+        f" {len(summary['features'])} features {'attributed' if no_gradient(summary) else 'used'},"
+        f" {len(summary.get('unused_features') or ())} unused.",
         class_="soft",
     )
 

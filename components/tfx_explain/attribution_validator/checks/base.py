@@ -81,6 +81,8 @@ class ModelEvidence:
       fingerprint: of the model's files.
       statistics: its bucket statistics over all rows.
       uncovered_features: used, but without gradient.
+      blocked: by feature that reaches the output round the attributions, the operation that keeps gradients from it.
+      no_gradient: why nothing was attributed, where no feature has a gradient; else empty.
       num_steps: gradients behind every row before any repair: nodes of all its paths.
       method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
@@ -94,6 +96,8 @@ class ModelEvidence:
     fingerprint: str
     statistics: BucketStatistics
     uncovered_features: tuple[str, ...] = ()
+    blocked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    no_gradient: str = ""
     num_steps: int = 0
     method: str = ""
     rows_read: int = 0

@@ -26,4 +26,11 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         sentence += " Raise repair_steps, or look for a steep or singular transform." + uncertain(
             verdict, measured, rule.threshold
         )
+        uncovered = evidence.candidate.uncovered_features
+        for feature, operation in evidence.candidate.blocked.items():
+            also = "only" if feature in uncovered else "also"
+            sentence += (
+                f" Feature {feature!r} reaches the output {also} through {operation}, which has no gradient: what it "
+                "changes there is missing."
+            )
     return [result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tfx_explain.attribution_validator.checks.base import Evidence, Result
+from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
 from tfx_explain.config import ValidationConfig
 
 CHECK = "evidence_floor"
@@ -14,6 +14,25 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     Always required, since the floor is not to be disarmed.
     """
     return [*_overall(evidence, config), *_slices(evidence, config)]
+
+
+def without_attributions(candidate: ModelEvidence, reference: ModelEvidence | None) -> Result:
+    """The one result on a model of which nothing was attributed: no other check has anything to read.
+
+    Args:
+      candidate: with `no_gradient`.
+      reference: the newest model that passed, or None.
+    """
+    sentence = (
+        f"Nothing was attributed, so there is no evidence to pass on: {candidate.no_gradient.rstrip('. ')}. It is in "
+        "ExplainerGen's report."
+    )
+    if reference is not None:
+        sentence += (
+            f" Attributions of {reference.name} cover {len(reference.statistics.features)} features: look what changed "
+            "in the model's output."
+        )
+    return Result(CHECK, "INCONCLUSIVE", "block", sentence, value=0.0, threshold=1.0)
 
 
 def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
@@ -54,9 +73,11 @@ def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             floor.max_failed_weight,
         )
     for feature in model.uncovered_features:
+        through = f"{model.blocked[feature]}, which has no" if feature in model.blocked else "steps without a"
         short(
-            f"Feature {feature!r} reaches the output only through steps without a gradient, so nothing is known of its "
-            "share.",
+            f"Feature {feature!r} reaches the output only through {through} gradient, so nothing is known of its "
+            "share: take it out of the model, or give it a smooth path. Its permutation importance is in "
+            "ExplainerGen's report.",
             0.0,
             1.0,
             feature,

@@ -1,5 +1,6 @@
-"""SavedModel -> FeatureModel, PermutationModel: an exported model's graph, cut at its raw features."""
+"""SavedModel -> FeatureModel, PredictionModel, PermutationModel: an exported model's graph, cut at its raw features."""
 
+from tfx_explain.engine.feature_graph.blocked import Blocker
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral
 from tfx_explain.engine.feature_graph.errors import (
     BatchDependentError,
@@ -13,13 +14,16 @@ from tfx_explain.engine.feature_graph.errors import (
     SavedModelError,
     SelfCheckError,
     SignatureError,
+    UnsupportedOpError,
 )
 from tfx_explain.engine.feature_graph.feature_model import FeatureModel
 from tfx_explain.engine.feature_graph.narrow import Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
+from tfx_explain.engine.feature_graph.prediction_model import PredictionModel
 
 __all__ = [
     "BatchDependentError",
+    "Blocker",
     "ConvergenceError",
     "CutPolicyError",
     "Encoded",
@@ -33,8 +37,10 @@ __all__ = [
     "OutputError",
     "PathIntegral",
     "PermutationModel",
+    "PredictionModel",
     "SavedModelError",
     "SelfCheckError",
     "SignatureError",
+    "UnsupportedOpError",
     "open_model",
 ]

@@ -40,6 +40,11 @@ def carries_gradient(dtype: tf.DType) -> bool:
     return dtype.is_floating or dtype.is_complex or dtype == tf.variant
 
 
+def has_gradient(op: tf.Operation) -> bool:
+    """Whether TensorFlow knows a gradient of the op that is not zero everywhere."""
+    return op.type not in _ZERO_GRADIENT and has_registered_gradient(op)
+
+
 class CutFinder:
     """Searches one graph for the cut before one target.
 
@@ -62,7 +67,7 @@ class CutFinder:
         for op in order:
             for index, tensor in enumerate(op.inputs):
                 self._consumers[tensor.ref()].append((op, index))
-        self._differentiable = {op for op in order if op.type not in _ZERO_GRADIENT and has_registered_gradient(op)}
+        self._differentiable = {op for op in order if has_gradient(op)}
         self._live, self._smooth = self._reachable_backwards()
 
     def search(self, policies: Mapping[str, str], avoid: Iterable[str]) -> CutSearch:

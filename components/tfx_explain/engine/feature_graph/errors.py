@@ -22,7 +22,11 @@ class ExampleError(FeatureModelError):
 
 
 class NoGradientError(FeatureModelError):
-    """No gradient reaches the output from single features: use permutation importance."""
+    """No gradient reaches the output from single features: `PredictionModel` and permutation importance need none."""
+
+
+class UnsupportedOpError(FeatureModelError):
+    """The graph holds an operation that this process does not know, or that cannot be run outside the exporter's."""
 
 
 class BatchDependentError(FeatureModelError):

@@ -45,6 +45,10 @@ class FeatureModel:
         unused_features: raw features that the model parses but that do not reach the output, sorted.
         uncovered_features: raw features that reach the output, but only through operations without gradient, sorted.
             What they change is missing from the attributions and shows in the convergence delta.
+        blocked: by raw feature that reaches the output on some way round the cut, sorted, the nearest operation that
+            keeps gradients from it: all uncovered features, and those that are covered in part only (a number is, its
+            comparison with a threshold is not).
+        parts: by attributed feature, the raw features that it stands for.
         cut_policies: by attributed feature, `feature`, `latest` or `element` (see `CutFinder`); record it and pin it
             when a later model is to be compared.
         cut_shapes: by attributed feature, the shape of a row of each of its cut tensors.
@@ -71,6 +75,8 @@ class FeatureModel:
         self.features = tuple(sorted(set(partition.columns)))
         self.unused_features = tuple(sorted(set(partition.parsed) - set(partition.used)))
         self.uncovered_features = partition.uncovered
+        self.blocked = dict(partition.blocked)
+        self.parts = dict(sorted(zip(partition.columns, partition.cut_features, strict=True)))
         self.cut_policies = {name: policies.get(name, "feature") for name in self.features}
         self.output = opened.output.name
         self.link = opened.output.link

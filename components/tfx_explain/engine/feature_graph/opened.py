@@ -52,8 +52,11 @@ def open_model(
     unit: Literal["logit", "probability"] = "logit",
     from_logits: bool = False,
     preprocessing_function: str | None = None,
+    integers: bool = False,
 ) -> OpenedModel:
     """Loads a SavedModel's signature and checks on the sample that its rows stand alone; see `FeatureModel.load`.
+
+    With `integers`, an output of integers can be opened too (see `find_output`): it can be predicted, not explained.
 
     Raises:
         FeatureModelError: by its subclass, why the model cannot be used.
@@ -71,9 +74,9 @@ def open_model(
     notes += loaded.notes
     whole = check_rows(loaded, rows)
     flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
-    found = find_output(flat, output)
+    found = find_output(flat, output, integers=integers)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
-    if from_logits:
+    if from_logits and whole[found.name].dtype.kind == "f":
         found = declared_logits(found, num_targets)
     actual_unit = "output" if found.link == "raw" else unit
     names = class_names(whole, num_targets)

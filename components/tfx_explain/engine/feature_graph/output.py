@@ -40,8 +40,14 @@ def declared_logits(output: Output, num_targets: int) -> Output:
     return dataclasses.replace(output, link="sigmoid" if num_targets == 1 else "softmax", applied=False)
 
 
-def find_output(flat: FlatGraph, name: str | None) -> Output:
+def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) -> Output:
     """Picks the named output, else the first of the usual names, else the first floating one by name.
+
+    Args:
+        flat: the graph.
+        name: of the output, or None.
+        integers: whether an integer (the number of a class) will do where that output, or every output, is none
+            of floats. Such an output has no gradient.
 
     Raises:
         NoGradientError: if no output is floating.
@@ -49,6 +55,10 @@ def find_output(flat: FlatGraph, name: str | None) -> Output:
     """
     outputs = {key: flat.tensor(tensor) for key, tensor in flat.output_names.items()}
     floating = [key for key, tensor in outputs.items() if tensor.dtype.is_floating]
+    if integers:
+        whole = [key for key, tensor in outputs.items() if tensor.dtype.is_integer or tensor.dtype.is_bool]
+        if name in whole or (name is None and whole and not floating):
+            return Output(name or whole[0], outputs[name or whole[0]].name, "raw")
     if not floating:
         received = {key: tensor.dtype.name for key, tensor in outputs.items()}
         raise NoGradientError(f"the signature must have a floating output (scores, logits). Received: {received}")

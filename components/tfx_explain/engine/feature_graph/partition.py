@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from tfx_explain.engine.feature_graph.blocked import Blocker, find_blockers, no_gradient_sentence
 from tfx_explain.engine.feature_graph.cut import CutFinder
 from tfx_explain.engine.feature_graph.dependencies import find_dependencies
 from tfx_explain.engine.feature_graph.errors import NoGradientError
@@ -34,6 +35,7 @@ class Partition:
         structure: those of `frozen` that are dense_shapes of sparse features.
         parsed: every raw feature that the parser gives.
         used: raw features with a path to the target.
+        blocked: raw features that reach the target round the cuts, and the operation that keeps gradients from them.
         notes: what a reader of the attributions should know.
     """
 
@@ -45,6 +47,7 @@ class Partition:
     structure: frozenset[str]
     parsed: tuple[str, ...]
     used: tuple[str, ...]
+    blocked: Mapping[str, Blocker]
     notes: tuple[str, ...]
 
     @property
@@ -85,7 +88,8 @@ def find_partition(flat: FlatGraph, output: Output, policies: Mapping[str, str],
             continue
         used = dependencies.features(target)
         cut_features = [tuple(sorted(dependencies.features(tensor))) for tensor in search.cuts]
-        _require_gradient(search.cuts, cut_features, used)
+        if not _tells_features_apart(cut_features, used):
+            raise _no_gradient(used, find_blockers(order, target, sources, (), used))
         values, shapes = find_frozen(search.cuts, target, order, dependencies, sources)
         uneven = _not_batch_major(flat, [*search.cuts, *values], sources, sample)
         uneven_cuts = {tensor.name for tensor in search.cuts} & uneven
@@ -104,23 +108,25 @@ def find_partition(flat: FlatGraph, output: Output, policies: Mapping[str, str],
             structure=frozenset(tensor.name for tensor in frozen if tensor.name in structure),
             parsed=tuple(sorted(sources.features)),
             used=tuple(sorted(used)),
+            blocked=find_blockers(order, target, sources, search.cuts, used),
             notes=search.notes,
         )
     raise NoGradientError(f"no batch-major cut was found in {_MAX_ROUNDS} rounds. Tried: {sorted(avoid)}")
 
 
-def _require_gradient(cuts: Sequence[tf.Tensor], cut_features: Sequence[tuple[str, ...]], used: frozenset[str]) -> None:
-    hint = "argmax, tree and threshold outputs have none: explain a score or logit, or use permutation importance"
-    if not cuts:
-        raise NoGradientError(
-            f"a gradient must lead from raw features to the output; features with a path to it: {sorted(used)}. {hint}."
+def _tells_features_apart(cut_features: Sequence[tuple[str, ...]], used: frozenset[str]) -> bool:
+    """Whether there is a cut, and not only such that mix several features, one of them all."""
+    alone = any(len(features) == 1 for features in cut_features)
+    return alone or (bool(cut_features) and all(set(features) != used for features in cut_features))
+
+
+def _no_gradient(used: frozenset[str], blocked: Mapping[str, Blocker]) -> NoGradientError:
+    if not used:
+        return NoGradientError(
+            "a gradient must lead from single features to the output, but the output depends on no feature: explain an "
+            "output that does."
         )
-    if all(len(features) > 1 for features in cut_features):
-        first = next((t.op.type for t, features in zip(cuts, cut_features, strict=True) if set(features) == used), None)
-        if first is not None:
-            raise NoGradientError(
-                f"the first differentiable tensor ({first}) already mixes all features {sorted(used)}. {hint}."
-            )
+    return NoGradientError(no_gradient_sentence(used, blocked))
 
 
 def _not_batch_major(flat: FlatGraph, tensors: Sequence[tf.Tensor], sources: Sources, sample: tf.Tensor) -> set[str]:

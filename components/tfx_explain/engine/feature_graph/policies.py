@@ -107,7 +107,7 @@ def check_pins(pinned: Mapping[str, str], partition: Partition) -> list[str]:
         if column in partition.uncovered:
             raise CutPolicyError(
                 f"the pinned policy {policy!r} of {column!r} cannot be honoured: the feature reaches the output only "
-                "through operations without gradient."
+                f"through {partition.blocked.get(column, 'operations')}, without gradient."
             )
         if " x " in column and column in partition.columns and policy != "feature":
             raise CutPolicyError(
