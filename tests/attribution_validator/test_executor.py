@@ -474,7 +474,7 @@ def test_value_bins_that_hold_no_rows(case, column):
 def test_lack_of_evidence_empties_no_history(case):
     *_, reference = case.run()
     case.reference_uri, case.config = reference, {"evidence": {"min_num_steps": 100}}
-    refused(case, "50 steps")
+    refused(case, "50 nodes")
 
 
 def test_an_attempt_after_another_leaves_one_verdict(case):
@@ -617,7 +617,7 @@ def test_unconverged_rows(tmp_path, passed):
     assert judged(tmp_path / "few", passed, Additive(HONEST, unconverged=0.002, seed=3)).run()[0] == 1
 
 
-@pytest.mark.parametrize(("options", "part"), [({"num_steps": 49}, "49 steps"), ({"uncovered": ("g",)}, "'g' reaches")])
+@pytest.mark.parametrize(("options", "part"), [({"num_steps": 49}, "49 nodes"), ({"uncovered": ("g",)}, "'g' reaches")])
 def test_too_thin_evidence(case, options, part):
     shutil.rmtree(case.attributions_uri)
     write_attributions(Path(case.attributions_uri), case.model, case.model_uri, **options)
