@@ -29,7 +29,7 @@ class Packing:
 
     def unpack(self, blocks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The tensors in their order, [rows, ...] each."""
-        found = {}
+        found: dict[int, tf.Tensor] = {}
         for group, block in zip(self._groups, blocks, strict=True):
             found |= dict(zip(group, tf.unstack(block, num=len(group)), strict=True))
         return [found[index] for index in range(len(found))]
