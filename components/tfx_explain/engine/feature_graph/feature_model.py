@@ -297,7 +297,7 @@ class FeatureModel:
 
     def _value_at_baseline_cut(self, encoded: Encoded, input_baseline: Encoded, target: int) -> np.ndarray:
         """The explained value [rows] with the cut at the baseline, and what is frozen at x."""
-        cuts = [tf.repeat(cut, len(encoded), axis=0) for cut in input_baseline.cuts]
+        cuts = [tf.constant(np.repeat(cut.numpy(), len(encoded), axis=0)) for cut in input_baseline.cuts]
         logits = self._functions.logits(cuts, list(encoded.frozen))
         return explained_value(logits, self._targets(target, len(encoded)), self.link, self.unit).numpy()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.cut import POLICIES
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
 from tfx_explain.engine.feature_graph.errors import CutPolicyError
 from tfx_explain.engine.feature_graph.partition import Partition
+from tfx_explain.engine.feature_graph.raw_segments import put_together, take_apart
 from tfx_explain.engine.methods.convergence import converged, rounding_error
 
 FIRST_TRIAL_STEPS = 16
@@ -21,27 +21,21 @@ _TRIAL_ROWS = 32
 _RESIDUAL_TOLERANCE = 1e-3
 
 
-def vary_one(sample: np.ndarray, baseline: bytes, features: Sequence[str]) -> list[bytes]:
-    """The baseline with the given features as in each row of the sample; a value that a row lacks is taken out."""
-    rows = []
-    for serialised in sample:
-        row, source = tf.train.Example.FromString(baseline), tf.train.Example.FromString(serialised)
-        for feature in features:
-            row.features.feature.pop(feature, None)
-            if feature in source.features.feature:
-                row.features.feature[feature].CopyFrom(source.features.feature[feature])
-        rows.append(row.SerializeToString(deterministic=True))
-    return rows
-
-
 def trial_rows(sample: np.ndarray, baseline: bytes, columns: Sequence[str]) -> np.ndarray:
     """For each attributed column, rows that differ from the baseline in its features alone.
 
     Returns:
         Serialised tf.Examples, bytes [columns * rows], a column's rows together.
     """
-    rows = [row for column in columns for row in vary_one(sample[:_TRIAL_ROWS], baseline, column.split(" x "))]
-    return as_batch(rows)
+    sample, of_baseline = sample[:_TRIAL_ROWS], as_batch([baseline])
+    features = {column: column.split(" x ") for column in columns}
+    _, values = take_apart(sample, sorted({feature for group in features.values() for feature in group}))
+    rows = []
+    for group in features.values():
+        rest, _ = take_apart(of_baseline, group)
+        # A value that a row of the sample lacks is missing in the trial too.
+        rows.append(put_together(np.repeat(rest, len(sample)), [values[feature] for feature in group]))
+    return np.concatenate(rows)
 
 
 def unconverged_columns(

@@ -20,7 +20,7 @@ def integrated_gradients(
     *,
     num_steps: int = 50,
     repair_steps: Sequence[int] = (100, 200),
-    repair_batch: int = 256,
+    repair_batch: int = 64,
     valid: np.ndarray | None = None,
     tolerance: float = 0.05,
 ) -> Attributions:
