@@ -25,7 +25,7 @@ lint: environment
 bench: bench-engine
 	$(PYTHON) -W ignore benchmarks/aggregation.py
 	$(PYTHON) -W ignore benchmarks/memory.py
-	@echo "results: benchmarks/results/aggregation.json, benchmarks/results/memory.json"
+	@echo "results: engine.md, engine.json, aggregation.json, memory.json in benchmarks/results/"
 
 # Peers get environments of their own below build/peers, kept between runs.
 bench-engine: environment

@@ -125,9 +125,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as temporary:
             folder = pathlib.Path(temporary)
             for name in options.models:
-                _say(f"{name}: {plan.rows:,} rows")
-                subject = taxi(plan.rows) if name == "taxi" else built(name, plan.rows, folder)
-                results["models"][name] = measure(subject, plan, peers, folder)
+                own_plan = plan.for_model(name)
+                _say(f"{name}: {own_plan.rows:,} rows")
+                subject = taxi(own_plan.rows) if name == "taxi" else built(name, own_plan.rows, folder)
+                results["models"][name] = measure(subject, own_plan, peers, folder)
                 _write(results, options.output)
     finally:
         for process in running.values():

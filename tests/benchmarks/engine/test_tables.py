@@ -40,11 +40,15 @@ def test_a_peer_that_did_not_run_is_named_with_its_reason():
     assert "- alibi on small: needs python3.10 on PATH: there is none" in text
 
 
-def test_the_page_has_ratios_and_the_fastest_peer():
-    text = tables.page(measured())
+def test_the_page_has_ratios_and_the_fastest_library():
+    results = measured()
+    peers = results["models"]["small"]["peers"]
+    peers["xplique"] = {**peers["captum"], "us": 91.0, "times_faster": 3.1}
+    peers["torch_loop"] = {**peers["captum"], "us": 60.0, "times_faster": 2.0}
+    text = tables.page(results)
     assert "| small | 10,240 | 20.0 | yes | 30.0 | 0.67 | 4.0 | 40.0 | 1.00%, 0.00% | none tried | - |" in text
     assert "| small | Captum | Gauss-Legendre | 90.0 | 3.0 x | 1.0e-03 / 2.0e-02 | 1.0e-03 / 2.0e-02 |" in text
-    assert "small: Captum, 3.0 x" in text
+    assert "small: Captum, 3.0 x and bare torch loop, 2.0 x." in text
 
 
 def test_equal_results_are_no_problem():
