@@ -48,6 +48,8 @@ class ModelFacts:
 
     Attributes:
       error: why the model cannot be explained, or None.
+      target: `predicted`, `label`, or the explained column: its class where the columns have names, else its number.
+      class_names: of the output's columns, or None.
       label_error: why there are no labels, or None.
       permutable: raw features that can be permuted; none where nothing is to be.
       only_grouped: those of them that the model refuses when they alone are replaced.
@@ -66,6 +68,7 @@ class ModelFacts:
     unit: str = ""
     num_targets: int = 0
     target: str = ""
+    class_names: tuple[str, ...] | None = None
     task: str | None = None
     label_error: str | None = None
     permutable: tuple[str, ...] = ()

@@ -41,6 +41,7 @@ def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies
             sample=usable,
             signature=spec.config.signature,
             preprocessing_function=spec.config.preprocessing_function,
+            input_features=spec.config.input_features,
             output=spec.config.output,
             unit=spec.config.unit,
             input_baseline=baseline,
@@ -55,7 +56,10 @@ def load_model(spec: JobSpec, sample: Sequence[bytes], baseline: bytes, policies
     try:
         return load(rows)
     except ExampleError:
-        loaded = load_signature(spec.model_path, spec.config.signature, spec.config.preprocessing_function, rows)
+        config = spec.config
+        loaded = load_signature(
+            spec.model_path, config.signature, config.preprocessing_function, rows, config.input_features
+        )
         return load([row for row in rows if _runs(loaded, row)])
 
 
