@@ -141,7 +141,7 @@ def test_a_target_is_a_number_or_a_name():
 
 
 def test_input_features_are_named_on_both_sides():
-    config = ExplainConfig.load("{input_features: {args_0: age}}")
+    config = ExplainConfig.make({"input_features": {"args_0": "age"}})
     assert config.input_features == {"args_0": "age"}
     with pytest.raises(ConfigError, match="input_features"):
         ExplainConfig.make({"input_features": {"args_0": ""}})
