@@ -128,3 +128,20 @@ def test_repairs_follow_the_nodes():
     assert config.expected_gradients.repair_steps == (6, 12)
     assert config.integrated_gradients.repair_steps == (128, 256)
     assert ExplainConfig().expected_gradients.repair_steps == (8, 16)
+
+
+def test_a_target_is_a_number_or_a_name():
+    for target in (None, 2, "dog", "2", "predicted", "label"):
+        config = ExplainConfig(target=target)
+        assert config.target == target and type(config.target) is type(target)
+        assert ExplainConfig.from_json(config.to_json()) == config
+    for target in (True, -1, "", 1.5):
+        with pytest.raises(ConfigError, match="target"):
+            ExplainConfig.make({"target": target})
+
+
+def test_input_features_are_named_on_both_sides():
+    config = ExplainConfig.make({"input_features": {"args_0": "age"}})
+    assert config.input_features == {"args_0": "age"}
+    with pytest.raises(ConfigError, match="input_features"):
+        ExplainConfig.make({"input_features": {"args_0": ""}})

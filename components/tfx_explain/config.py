@@ -297,6 +297,8 @@ class ExplainConfig(_Base):
     """One that takes serialised tf.Examples; or tensors, each a feature of the examples by its name."""
     preprocessing_function: str | None = pydantic.Field(default=None, min_length=1)
     """Signature that maps serialised tf.Examples to what `signature` takes, such as `transform_features`."""
+    input_features: dict[str, str] = {}
+    """By input of a signature of tensors the feature that it takes, where their names differ: `{args_0: age}`."""
     output: str | None = None
     """Name of the signature's float output; None takes the one that TFX's conventions name."""
     unit: Literal["logit", "probability"] = "logit"
@@ -367,6 +369,20 @@ class ExplainConfig(_Base):
         if twice:
             raise ValueError(f"features must stand in input_baseline or in image_baselines, not in both: {twice}")
         return self
+
+    @pydantic.field_validator("target", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("target must be a number or a name; a class called yes, no, true or false needs quotes")
+        return value
+
+    @pydantic.field_validator("input_features")
+    @classmethod
+    def _names(cls, value: dict[str, str]) -> dict[str, str]:
+        if not all(value) or not all(value.values()):
+            raise ValueError("input_features must map non-empty names to non-empty names")
+        return value
 
     @pydantic.field_validator("class_names")
     @classmethod

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfx_explain.config import ConfigError, ExplainConfig
-from tfx_explain.explainer_gen.target import Target, TargetError, known_classes, resolve_target
+from tfx_explain.explainer_gen.target import Target, TargetError, check_fits, known_classes, resolve_target
 
 NAMES = ("cat", "dog", "owl")
 SCORES = np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.2, 0.2, 0.6]])
@@ -65,3 +65,26 @@ def test_class_names_are_distinct_and_no_words_of_ours():
     for names in (["a", "a"], ["label", "b"], [""]):
         with pytest.raises(ConfigError, match="class_names must be distinct"):
             ExplainConfig.make({"class_names": names})
+
+
+PREDICTED, LABEL, COLUMN = Target("predicted", None), Target("label", None), Target("2", 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "links"),
+    [
+        (COLUMN, ("raw", "sigmoid", "softmax", "logsoftmax")),
+        (PREDICTED, ("sigmoid", "softmax", "logsoftmax")),
+        (LABEL, ("softmax", "logsoftmax")),
+    ],
+)
+def test_rows_have_their_own_column_only_where_columns_are_classes(target, links):
+    for link in ("raw", "sigmoid", "softmax", "logsoftmax"):
+        if link in links:
+            check_fits(target, link, 3)
+            continue
+        with pytest.raises(
+            TargetError, match=f"must be a column, 0 to 2, .* Received: target='{target.name}'"
+        ) as caught:
+            check_fits(target, link, 3)
+        assert ("from_logits" in str(caught.value)) == (link == "raw")

@@ -19,9 +19,9 @@ class ModelAttributions(artifact.Artifact):
           - `Split-{split}/attributions-*.parquet`: one row per distinct example and target. Absent when the
             config says `write_rows: false`.
             Columns `id`, `count`, `weight` (count x example weight / inclusion probability), `bucket`, `slice` (names
-            of the row's slices), `target`, `prediction`, `convergence_delta`, `num_steps`, `attribution_<feature>`, and
-            `feature_<feature>` of pass-through features; the manifest's `content.columns` and `content.kept_columns`
-            map raw names to columns.
+            of the row's slices), `target`, `prediction`, `convergence_delta`, `num_steps`, `attribution_<feature>`,
+            where the output's columns have names `target_name`, and `feature_<feature>` of pass-through features; the
+            manifest's `content.columns` and `content.kept_columns` map raw names to columns.
           - `Split-{split}/elements-*.parquet`, where `elements` names features and rows may be written: attributions of
             single pixels or tokens, one line a row and feature. Columns `id`, `target`, `feature`, `shape`,
             `attribution` (the elements in C order; their sum is the feature's), `elements` (the row's tokens: its raw

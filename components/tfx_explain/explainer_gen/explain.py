@@ -38,7 +38,7 @@ from tfx_explain.explainer_gen.row_ids import buckets, cluster_ids
 from tfx_explain.explainer_gen.sampling import Block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import SlicePlan
-from tfx_explain.explainer_gen.target import TargetError, known_classes, resolve_target
+from tfx_explain.explainer_gen.target import TargetError, check_fits, known_classes, resolve_target
 from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
 
 NO_REPEATS = "the configuration asks for 0 repeats"
@@ -124,6 +124,7 @@ class ModelExplainer:
         try:
             classes = known_classes(spec.config, model.class_names, model.num_targets)
             self.target = resolve_target(spec.config, classes, model.num_targets)
+            check_fits(self.target, model.link, model.num_targets)
         except TargetError as error:
             self.facts = ModelFacts(error=str(error), input_baseline=baseline, input_baseline_source=source)
             return
@@ -202,6 +203,7 @@ class ModelExplainer:
             unit=model.unit,
             num_targets=model.num_targets,
             target=self.target.name,
+            class_names=classes if classes is not None and len(classes) == model.num_targets else None,
             task=task if label_error is None else None,
             label_error=label_error,
             permutable=self.permutation.features if self.permutation else (),

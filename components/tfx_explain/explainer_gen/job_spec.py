@@ -48,6 +48,8 @@ class ModelFacts:
 
     Attributes:
       error: why the model cannot be explained, or None.
+      target: `predicted`, `label`, or the explained column: its class where the columns have names, else its number.
+      class_names: of the output's columns, or None.
       label_error: why there are no labels, or None.
       no_gradient: why nothing can be attributed in a model that can be permuted all the same, or None.
       blocked: by raw feature that reaches the output round the attributions, (type, name) of the operation that keeps
@@ -71,6 +73,7 @@ class ModelFacts:
     unit: str = ""
     num_targets: int = 0
     target: str = ""
+    class_names: tuple[str, ...] | None = None
     task: str | None = None
     label_error: str | None = None
     permutable: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class NumberReader:
           source: where the number is found.
           model: the loaded SavedModel; not used where the source has no functions.
           what: how errors call the number.
-          classes: names that stand for the numbers 0, 1, ... of a raw feature of strings; None takes numbers alone.
+          classes: names that stand for the numbers 0, 1, ... where the label is a string; None takes numbers alone.
 
         Raises:
           LabelError: the model has no such signature, or it gives no such output.
@@ -96,6 +96,8 @@ class NumberReader:
             if isinstance(values, tf.SparseTensor):
                 values = tf.sparse.to_dense(values)
             array = np.asarray(values)
+            if array.dtype.kind == "O" and self._classes is not None:
+                array = self._numbers(array.reshape(-1), self._classes)
             if array.dtype.kind not in "iufb" or array.size != len(raw):
                 raise LabelError(
                     f"{self._what} {self._key!r} must be one number a row. Received: shape {array.shape}, "
@@ -116,9 +118,14 @@ class NumberReader:
                     f"{self._what} {self._key!r} must be a number. Received: strings; class_names gives them numbers"
                 )
             first, present = columns.columns[self._key, "b"].first()
-            names, place = np.unique(first[present], return_inverse=True)
-            out[present] = np.array([self._classes.get(name, np.nan) for name in names])[place]
+            out[present] = self._numbers(first[present], self._classes)
         return out
+
+    @staticmethod
+    def _numbers(names: np.ndarray, classes: Mapping[bytes, float]) -> np.ndarray:
+        """Number of each name, NaN for a name that no class has: float64 [n] of bytes [n]."""
+        distinct, place = np.unique(names.astype(object), return_inverse=True)
+        return np.array([classes.get(name, np.nan) for name in distinct], np.float64)[place]
 
 
 def label_fields(task: str, unit: str, label: np.ndarray, scores: np.ndarray) -> dict[str, Any]:

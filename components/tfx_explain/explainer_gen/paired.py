@@ -35,6 +35,7 @@ from tfx_explain.explainer_gen.sampling import Block, SamplePlan, is_in
 from tfx_explain.explainer_gen.slicing import Slicing
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.summary import interval, number
+from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.names import NUM_BUCKETS, SliceKey
 
 MAX_FEATURES = 20
@@ -59,7 +60,7 @@ _MODEL_FAULTS = (
 )
 
 # What must agree for two models' attributions to have one unit.
-_SAME = ("unit", "num_targets", "target")
+_SAME = ("unit", "num_targets", "target", "class_names")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,17 +131,19 @@ def reference_spec(spec: JobSpec, model_path: str, fingerprint: str) -> JobSpec:
     """The candidate's job, for another model: same sample, input baseline, bins, cut policies, unit and target.
 
     The background rows stay, too. Slices, labels and weights stay the candidate's: they are taken from its rows.
+    A label that is the target is read again, by the reference model's function where it is an output of one.
 
     Args:
       spec: of the candidate.
       model_path: the reference model's serving folder.
       fingerprint: of its files.
     """
+    by_label = spec.config.target == LABEL
     config = spec.config.model_copy(
         update={
             "permutation_importance": PermutationImportanceConfig(repeats=0),
             "keep_features": (),
-            "label": None,
+            "label": spec.config.label if by_label else None,
             "example_weight_key": None,
         }
     )
@@ -150,7 +153,7 @@ def reference_spec(spec: JobSpec, model_path: str, fingerprint: str) -> JobSpec:
         fingerprint=fingerprint,
         config=config,
         slicing=Slicing(),
-        label=None,
+        label=spec.label if by_label else None,
         example_weight=None,
         evaluation=None,
         pinned_rows=tuple(row for row in spec.pinned_rows if row[0] == BACKGROUND),

@@ -154,6 +154,7 @@ def write_result(
         "unit": model.unit,
         "num_targets": model.num_targets,
         "target": model.target,
+        "class_names": None if model.class_names is None else list(model.class_names),
         "task": None if label_errors else model.task,
         "label_error": label_errors[0] if label_errors else None,
         "notes": [*model.notes, *_unmet(spec, model, profiles, slices)],
@@ -290,6 +291,8 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             "num_targets": model.num_targets,
             "link": model.link,
             "target": model.target,
+            # Where the columns are other classes, neither `predicted` nor a number means the same.
+            **({} if model.class_names is None else {"class_names": list(model.class_names)}),
             **pinned_settings(spec.config, model.background_digest),
             "splits": list(spec.config.splits),
             # Left out by default, so that references from before there was a rule stay comparable.

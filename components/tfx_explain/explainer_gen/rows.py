@@ -74,6 +74,9 @@ def row_files(
             "convergence_delta": pa.array(block.convergence_delta[chosen].astype(np.float32), pa.float32()),
             "num_steps": pa.array(block.num_steps[chosen].astype(np.int32), pa.int32()),
         }
+        if block.facts.class_names is not None:
+            names = np.array(block.facts.class_names, object)
+            table["target_name"] = pa.array(names[block.target[chosen]], pa.string())
         for j, feature in enumerate(block.facts.features):
             table[columns[feature]] = pa.array(block.rows.attributions[chosen, j].astype(np.float32), pa.float32())
         for feature in keep_features:

@@ -118,6 +118,7 @@ def summarise(
             "unit": job["unit"],
             "num_targets": job["num_targets"],
             "target": job["target"],
+            **({"class_names": job["class_names"]} if job.get("class_names") else {}),
         },
         "examples": {
             "splits": list(splits),

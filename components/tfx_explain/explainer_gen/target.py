@@ -68,6 +68,24 @@ def known_classes(config: ExplainConfig, told: Sequence[str] | None, num_targets
     return config.class_names
 
 
+def check_fits(target: Target, link: str, num_targets: int) -> None:
+    """Checks that the columns are classes where each row has its own.
+
+    Raises:
+      TargetError: a target of each row's own is asked of columns that do not exclude each other.
+    """
+    if target.column is not None or link in ("softmax", "logsoftmax"):
+        return
+    if link == "sigmoid" and not target.by_label:
+        return  # of several labels the likeliest
+    independent = "numbers of their own" if link == "raw" else "labels of their own"
+    logits = ", or set from_logits if they are logits of classes" if link == "raw" else ""
+    raise TargetError(
+        f"target must be a column, 0 to {num_targets - 1}, where the output's columns are {independent}{logits}. "
+        f"Received: target={target.name!r}"
+    )
+
+
 def resolve_target(config: ExplainConfig, classes: Sequence[str] | None, num_targets: int) -> Target:
     """The configured target of a model.
 

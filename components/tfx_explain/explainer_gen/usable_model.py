@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -41,29 +42,20 @@ def load_model(
                 f"the model can run none of the {len(sample)} rows of the sample: they are no tf.Examples, not finite, "
                 "or lack features that its parser asks for"
             )
+        config = spec.config
+        opening: dict[str, Any] = {
+            "sample": usable,
+            "signature": config.signature,
+            "preprocessing_function": config.preprocessing_function,
+            "input_features": config.input_features,
+            "output": config.output,
+            "unit": config.unit,
+            "from_logits": config.from_logits,
+        }
         try:
-            return FeatureModel.load(
-                spec.model_path,
-                sample=usable,
-                signature=spec.config.signature,
-                preprocessing_function=spec.config.preprocessing_function,
-                output=spec.config.output,
-                unit=spec.config.unit,
-                input_baseline=baseline,
-                cut_policies=policies,
-                from_logits=spec.config.from_logits,
-            )
+            return FeatureModel.load(spec.model_path, **opening, input_baseline=baseline, cut_policies=policies)
         except NoGradientError as error:
-            return PredictionModel.load(
-                spec.model_path,
-                sample=usable,
-                reason=str(error),
-                signature=spec.config.signature,
-                preprocessing_function=spec.config.preprocessing_function,
-                output=spec.config.output,
-                unit=spec.config.unit,
-                from_logits=spec.config.from_logits,
-            )
+            return PredictionModel.load(spec.model_path, **opening, reason=str(error))
 
     if len(rows) < min(_MIN_SAMPLE, len(sample)):
         # A column that is never finite says nothing against rows of a model that does not read it.
@@ -72,7 +64,10 @@ def load_model(
     try:
         return load(rows)
     except ExampleError:
-        loaded = load_signature(spec.model_path, spec.config.signature, spec.config.preprocessing_function, rows)
+        config = spec.config
+        loaded = load_signature(
+            spec.model_path, config.signature, config.preprocessing_function, rows, config.input_features
+        )
         return load([row for row in rows if _runs(loaded, row)])
 
 

@@ -118,6 +118,7 @@ class FeatureModel:
         cut_policies: Mapping[str, str] | None = None,
         from_logits: bool = False,
         preprocessing_function: str | None = None,
+        input_features: Mapping[str, str] | None = None,
     ) -> FeatureModel:
         """Loads a SavedModel, finds where its raw features become differentiable, and checks itself on the sample.
 
@@ -134,6 +135,7 @@ class FeatureModel:
             cut_policies: pinned policies by attributed feature. They are used as they are; those of features that this
                 model does not use are left out, with a note.
             preprocessing_function: another signature, which maps serialised tf.Examples to what `signature` takes.
+            input_features: by input of a signature of tensors the raw feature that it takes, where their names differ.
             from_logits: an output that ends in no sigmoid or softmax is logits, as Keras' losses call it.
 
         Raises:
@@ -148,6 +150,7 @@ class FeatureModel:
             unit=unit,
             from_logits=from_logits,
             preprocessing_function=preprocessing_function,
+            input_features=input_features,
         )
         strings = tf.constant(opened.sample)
         pinned = dict(cut_policies or {})

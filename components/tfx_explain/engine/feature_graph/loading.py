@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph.dense_signature import (
-    behind_parser,
-    behind_transform,
-    check_names,
-    dense_inputs,
-    takes_examples,
-)
+from tfx_explain.engine.feature_graph.dense_signature import ExampleSignatures
 from tfx_explain.engine.feature_graph.errors import (
     BatchDependentError,
     ExampleError,
     NotRepeatableError,
     SavedModelError,
-    SignatureError,
 )
 from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
 
@@ -56,19 +49,24 @@ class LoadedSignature:
     def outputs(self, examples: np.ndarray) -> dict[str, np.ndarray]:
         """Runs the untouched signature on serialised tf.Examples, bytes [rows]."""
         results = self.signature(tf.constant(examples))
-        return {name: results[name].numpy() for name in sorted(results)}
+        return {name: np.asarray(results[name].numpy()) for name in sorted(results)}
 
 
 def load_signature(
-    path: str, name: str, preprocessing_function: str | None = None, sample: Sequence[bytes] = ()
+    path: str,
+    name: str,
+    preprocessing_function: str | None = None,
+    sample: Sequence[bytes] | np.ndarray = (),
+    input_features: Mapping[str, str] | None = None,
 ) -> LoadedSignature:
-    """Loads a SavedModel. A signature that takes a dict of dense tensors gets a parser in front.
+    """Loads a SavedModel. A signature that takes tensors gets a parser in front; see `ExampleSignatures`.
 
     Args:
         path: folder that holds `saved_model.pb`.
         name: of the signature.
         preprocessing_function: another signature, which maps serialised tf.Examples to what `name` takes.
         sample: serialised tf.Examples; a signature of tensors must find its inputs among their features.
+        input_features: by input of such a signature the raw feature that it takes, where their names differ.
 
     Raises:
         SavedModelError: if the folder holds none, or one of its files is missing or truncated.
@@ -86,40 +84,20 @@ def load_signature(
             f"the SavedModel {path!r} cannot be read: a file is missing or truncated ({_reason(error)}). "
             "Export or copy it again."
         ) from error
-    if name not in model.signatures:
-        raise SignatureError(f"signature must be one of {sorted(model.signatures)}. Received: signature={name!r}")
-    signature, notes = model.signatures[name], []
-    if preprocessing_function is not None:
-        if preprocessing_function not in model.signatures:
-            raise SignatureError(
-                f"preprocessing_function must be one of {sorted(model.signatures)}. Received: "
-                f"preprocessing_function={preprocessing_function!r}"
-            )
-        transform = model.signatures[preprocessing_function]
-        signature = behind_transform(signature, name, transform, preprocessing_function)
-        notes.append(f"signature {name!r} is fed by {preprocessing_function!r}")
-    elif not takes_examples(signature):
-        inputs = dense_inputs(signature)
-        makers = [other for other in sorted(model.signatures) if takes_examples(model.signatures[other])]
-        check_names(inputs, sample, name, makers)
-        signature = behind_parser(signature, name)
-        notes.append(f"signature {name!r} takes tensors: {list(inputs)} are read from features of these names")
-    return LoadedSignature(model, signature, path, tuple(notes))
+    signatures = ExampleSignatures(model.signatures, sample)
+    signature, notes = signatures.get(name, preprocessing_function, input_features)
+    return LoadedSignature(model, signature, path, notes)
 
 
-def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndarray]:
-    """Runs the signature on the sample and checks that rows are repeatable and independent of their batch.
-
-    Returns:
-        The outputs on the sample.
+def run_sample(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndarray]:
+    """Runs the signature on the sample: its outputs by name.
 
     Raises:
         SavedModelError: if a vocabulary file cannot be read, which TensorFlow only notices at the first call.
         ExampleError: if the model refuses the sample.
-        NotRepeatableError, BatchDependentError: see there.
     """
     try:
-        outputs = loaded.outputs(sample)
+        return loaded.outputs(sample)
     except _BROKEN_TABLES as error:
         raise SavedModelError(
             f"the SavedModel {loaded.path!r} loads but does not run: a vocabulary or another asset file is missing or "
@@ -127,6 +105,19 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndar
         ) from error
     except tf.errors.InvalidArgumentError as error:
         raise ExampleError(f"the model refuses the sample of {len(sample)} rows: {_reason(error)}") from error
+
+
+def check_rows(loaded: LoadedSignature, sample: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+    """Checks that rows are repeatable and independent of their batch.
+
+    Args:
+        loaded: the signature.
+        sample: serialised tf.Examples, bytes [rows].
+        outputs: what it gave on the sample, of those outputs that matter; others need not even have rows.
+
+    Raises:
+        NotRepeatableError, BatchDependentError: see there.
+    """
     _check_repeatable(outputs, loaded.outputs(sample))
     for index in range(min(len(sample), _ROWS_CHECKED_ALONE)):
         try:
@@ -137,7 +128,6 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndar
                 f"({_reason(error)}). Export the signature with an open batch dimension, without stateful layers."
             ) from error
         _check_independent(outputs, alone, index)
-    return outputs
 
 
 def _check_repeatable(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:

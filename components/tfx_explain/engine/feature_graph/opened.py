@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
+from tfx_explain.engine.feature_graph.class_names import constant_class_names
 from tfx_explain.engine.feature_graph.encoded import as_batch
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
-from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
-from tfx_explain.engine.feature_graph.output import Output, class_names, declared_logits, find_output
+from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature, run_sample
+from tfx_explain.engine.feature_graph.output import Output, declared_logits, find_output, other_choices
 from tfx_explain.engine.feature_graph.rewrites import repair_gradients
 
 
@@ -53,6 +54,7 @@ def open_model(
     from_logits: bool = False,
     preprocessing_function: str | None = None,
     integers: bool = False,
+    input_features: Mapping[str, str] | None = None,
 ) -> OpenedModel:
     """Loads a SavedModel's signature and checks on the sample that its rows stand alone; see `FeatureModel.load`.
 
@@ -70,14 +72,16 @@ def open_model(
         rows = np.repeat(rows, 2)
     if len(set(rows)) == 1:
         notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
-    loaded = load_signature(path, signature, preprocessing_function, list(rows))
+    loaded = load_signature(path, signature, preprocessing_function, rows, input_features)
     notes += loaded.notes
-    whole = check_rows(loaded, rows)
+    whole = run_sample(loaded, rows)
     flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
     found = find_output(flat, output, integers=integers)
+    check_rows(loaded, rows, {found.name: whole[found.name]})
+    notes += other_choices(flat, output, found.name)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
     if from_logits and whole[found.name].dtype.kind == "f":
         found = declared_logits(found, num_targets)
     actual_unit = "output" if found.link == "raw" else unit
-    names = class_names(whole, num_targets)
+    names = constant_class_names(flat, whole, num_targets)
     return OpenedModel(loaded, flat, found, actual_unit, num_targets, rows, whole[found.name], names, tuple(notes))

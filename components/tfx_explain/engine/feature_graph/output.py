@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
-import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.errors import NoGradientError, OutputError
@@ -13,7 +11,9 @@ from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 
 LINKS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "logsoftmax"}
 _PREFERRED_NAMES = ("logits", "outputs", "output_0", "scores", "probabilities", "predictions")
-_SHAPE_ONLY = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "Cast"})
+_SHAPE_ONLY = frozenset(
+    {"Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Cast", "EnsureShape", "CheckNumerics"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,31 +68,21 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) ->
         raise OutputError(f"output must be one of the floating outputs {floating}. Received: output={name!r}")
     tensor = outputs[name]
     before = tensor
-    while before.op.type in _SHAPE_ONLY and before.op.inputs[0].dtype.is_floating:
-        before = before.op.inputs[0]
+    # The n-th output of IdentityN is its n-th input; the other ops have one output, of number 0.
+    while before.op.type in _SHAPE_ONLY and before.op.inputs[before.value_index].dtype.is_floating:
+        before = before.op.inputs[before.value_index]
     # A softmax over [rows, tokens, classes] has no one row of logits: such an output is explained as it is.
     if before.op.type in LINKS and before.shape.rank in (1, 2):
         return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
     return Output(name, tensor.name, "raw")
 
 
-def class_names(outputs: Mapping[str, np.ndarray], num_targets: int) -> tuple[str, ...] | None:
-    """Names of the explained output's columns: those of the one output of strings that has the same row for every row.
-
-    A classification signature gives them so, as `classes` [rows, n] beside `scores` [rows, n].
-
-    Args:
-        outputs: of the signature on a few rows.
-        num_targets: columns of the explained output.
-    """
-    found = set()
-    for values in outputs.values():
-        rows = values.reshape(len(values), -1) if values.dtype == object else np.zeros((0, 0))
-        if num_targets > 1 and rows.shape[1:] == (num_targets,) and (rows == rows[0]).all():
-            names = tuple(n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in rows[0])
-            if len(set(names)) == num_targets:
-                found.add(names)
-    return found.pop() if len(found) == 1 else None
+def other_choices(flat: FlatGraph, asked: str | None, found: str) -> list[str]:
+    """A sentence where several outputs could be explained and none was asked for."""
+    floating = [key for key, name in flat.output_names.items() if flat.tensor(name).dtype.is_floating]
+    if asked is not None or len(floating) < 2:
+        return []
+    return [f"of the floating outputs {floating} {found!r} is explained; `output` takes another"]
 
 
 def apply_link(logits: tf.Tensor, link: str) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -78,6 +78,7 @@ class PredictionModel:
         unit: Literal["logit", "probability"] = "logit",
         from_logits: bool = False,
         preprocessing_function: str | None = None,
+        input_features: Mapping[str, str] | None = None,
     ) -> PredictionModel:
         """Loads a SavedModel; arguments as those of `FeatureModel.load`.
 
@@ -90,6 +91,7 @@ class PredictionModel:
             unit: what is predicted behind a sigmoid or softmax.
             from_logits: a floating output that ends in no sigmoid or softmax is logits.
             preprocessing_function: another signature, which maps serialised tf.Examples to what `signature` takes.
+            input_features: name of the feature that feeds an input of tensors, where it is not the input's own.
 
         Raises:
             FeatureModelError: by its subclass, why the model cannot even be predicted row by row.
@@ -103,6 +105,7 @@ class PredictionModel:
             unit=unit,
             from_logits=from_logits,
             preprocessing_function=preprocessing_function,
+            input_features=input_features,
             integers=True,
         )
         return cls(opened, reason)
