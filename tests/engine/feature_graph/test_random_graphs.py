@@ -4,8 +4,8 @@ import tempfile
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, Phase, given, settings
-from tests.engine.feature_graph.random_graphs import CLIP, SMOOTH, RandomModel, recipes
+from hypothesis import HealthCheck, Phase, example, given, settings
+from tests.engine.feature_graph.random_graphs import CLIP, SMOOTH, RandomModel, Recipe, recipes
 from tests.fixtures.exported_models.examples import serialise
 
 from tfx_explain.engine.feature_graph import FeatureModel
@@ -17,17 +17,23 @@ pytestmark = pytest.mark.tf
 ROWS = 24
 STEPS = 64
 DRAWN = settings(
-    max_examples=int(os.environ.get("TFX_EXPLAIN_RANDOM_GRAPHS", "25")),
+    max_examples=int(os.environ.get("TFX_EXPLAIN_RANDOM_GRAPHS", "20")),
     derandomize="TFX_EXPLAIN_RANDOM_GRAPHS" not in os.environ,
     database=None,
     deadline=None,
-    phases=(Phase.generate,),  # a model takes seconds: what fails is reported as it was drawn
+    phases=(
+        Phase.explicit,
+        Phase.generate,
+    ),  # no shrinking: a model takes seconds
     suppress_health_check=list(HealthCheck),
 )
+
+CLIPPED_AND_CROSSED = Recipe(("clip", "unread", "unread", "raw"), (0, 2), "tanh", 3, (), 0)
 
 
 @DRAWN
 @given(recipes())
+@example(CLIPPED_AND_CROSSED)
 def test_a_random_graph_is_explained_as_its_parts_say(recipe):
     """One model a draw, since loading is what takes the time; each check names itself."""
     drawn = RandomModel(recipe, ROWS)
