@@ -12,7 +12,9 @@ import tensorflow as tf
 from tfx_explain.engine.feature_graph.encoded import as_batch
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature
+from tfx_explain.engine.feature_graph.named_faults import named_faults
 from tfx_explain.engine.feature_graph.output import Output, declared_logits, find_output
+from tfx_explain.engine.feature_graph.refused_ops import random_operations
 from tfx_explain.engine.feature_graph.rewrites import repair_gradients
 
 
@@ -68,8 +70,13 @@ def open_model(
     if len(set(rows)) == 1:
         notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
     loaded = load_signature(path, signature)
-    whole = check_rows(loaded, rows)
-    flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
+    flat = FlatGraph.from_signature(loaded.signature)
+    with named_faults(flat, rows):
+        whole = check_rows(loaded, rows)
+    flat = repair_gradients(flat, tf.constant(rows))
+    drawn = random_operations(flat.nodes)
+    if drawn:
+        notes.append(f"the graph draws random numbers that change nothing on the sample: {', '.join(map(str, drawn))}")
     found = find_output(flat, output, integers=integers)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
     if from_logits and whole[found.name].dtype.kind == "f":
