@@ -303,6 +303,8 @@ class ExplainConfig(_Base):
     """Name of the signature's float output; None takes the one that TFX's conventions name."""
     unit: Literal["logit", "probability"] = "logit"
     """Explain the logit behind a final sigmoid or softmax, or the probability itself."""
+    op_libraries: tuple[str, ...] = ()
+    """Python modules that register operations of the model, such as tensorflow_text: imported before it is loaded."""
     from_logits: bool = False
     """The output ends in no sigmoid or softmax because it is logits, as with Keras' `from_logits=True`."""
     target: Annotated[int, pydantic.Field(ge=0)] | Annotated[str, pydantic.Field(min_length=1)] | None = None

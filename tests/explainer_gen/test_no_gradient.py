@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.explainer_gen.evidence_data import (
     statistics,
     write_examples,
 )
+from tests.fixtures.exported_models.examples import serialise
 from tests.report.page_reader import Page
 
 from tfx_explain.artifacts.manifest import read_manifest
@@ -239,3 +241,12 @@ def test_beside_the_reference_pairs_are_absent_with_the_reason_and_a_diagnosis_e
     )
     found = diagnose(request, beam.Pipeline)
     assert "Greater" in json.dumps(found)
+
+
+def test_libraries_of_operations_are_imported_before_the_model_is_loaded(model, tmp_path, monkeypatch):
+    (tmp_path / "operations_of_a_model.py").write_text("loaded = True")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sample = [serialise({name: [float(i)] for name in NAMES}) for i in range(2)]
+    spec = JobSpec(model, settings(op_libraries=("operations_of_a_model", "no_such_library")))
+    error = ModelExplainer(spec, [], sample).facts.error
+    assert "install 'no_such_library' there" in error and sys.modules["operations_of_a_model"].loaded

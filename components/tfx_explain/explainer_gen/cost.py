@@ -26,6 +26,7 @@ from tfx_explain.explainer_gen.sampled import BACKGROUND
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, RowBatch, SmallestKeys, identify, make_block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import columns_of, plan_slices
+from tfx_explain.explainer_gen.usable_model import import_libraries
 
 COST_FILE = "cost.json"
 _BATCHES = 2
@@ -91,6 +92,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
     if not records:
         return None
     started = time.monotonic()
+    import_libraries(spec.config.op_libraries)
     assigner = SliceAssigner(spec.slicing, spec.model_path)
     identify(records[: config.batch_size], 0, config.seed, config.cluster_key, assigner)
     first = time.monotonic()

@@ -38,6 +38,7 @@ from tfx_explain.explainer_gen.strata import (
     plan_slices,
     sketch_slices,
 )
+from tfx_explain.explainer_gen.usable_model import import_libraries
 from tfx_explain.names import SliceKey, slice_name
 
 NAMESPACE = "tfx_explain.ExplainerGen"
@@ -133,6 +134,7 @@ class Identify(beam.DoFn):
     def process(self, batch: pa.RecordBatch) -> Iterable[RowBatch]:
         """Identifies one batch."""
         if self._assigner is None:
+            import_libraries(self._spec.config.op_libraries)
             self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
         raw = batch.column(batch.schema.names.index(_RAW)).flatten().to_pylist()
         self._read.inc(len(raw))

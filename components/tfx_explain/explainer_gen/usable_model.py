@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph import FeatureModel, PredictionModel
-from tfx_explain.engine.feature_graph.errors import ExampleError, NoGradientError
+from tfx_explain.engine.feature_graph.errors import ExampleError, NoGradientError, UnsupportedOpError
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, load_signature
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
@@ -26,6 +27,7 @@ def load_model(
     A model without gradients is loaded for its predictions alone.
     """
     logging.getLogger(__name__).info("loading the model at %s", spec.model_path)
+    import_libraries(spec.config.op_libraries)
     columns = decode(sample)
 
     def finite(names: Collection[str] | None) -> list[bytes]:
@@ -69,6 +71,22 @@ def load_model(
             spec.model_path, config.signature, config.preprocessing_function, rows, config.input_features
         )
         return load([row for row in rows if _runs(loaded, row)])
+
+
+def import_libraries(modules: Sequence[str]) -> None:
+    """Imports what registers a model's operations.
+
+    Raises:
+        UnsupportedOpError: a module cannot be imported here.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UnsupportedOpError(
+                f"op_libraries must be Python modules that every worker can import: install {module!r} there, in the "
+                f"release that the model was exported with. Received: {error}"
+            ) from error
 
 
 def raw_names(model: FeatureModel | PredictionModel | ModelFacts) -> set[str]:

@@ -1,6 +1,5 @@
 """SavedModel -> FeatureModel, PredictionModel, PermutationModel: an exported model's graph, cut at its raw features."""
 
-from tfx_explain.engine.feature_graph.blocked import Blocker
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral
 from tfx_explain.engine.feature_graph.errors import (
     BatchDependentError,
@@ -17,13 +16,14 @@ from tfx_explain.engine.feature_graph.errors import (
     UnsupportedOpError,
 )
 from tfx_explain.engine.feature_graph.feature_model import FeatureModel
+from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.narrow import Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.prediction_model import PredictionModel
 
 __all__ = [
     "BatchDependentError",
-    "Blocker",
+    "NamedOperation",
     "ConvergenceError",
     "CutPolicyError",
     "Encoded",

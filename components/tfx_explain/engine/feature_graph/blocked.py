@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.cut import carries_gradient, has_gradient
 from tfx_explain.engine.feature_graph.dependencies import SHAPE_OPS
+from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.sources import Sources
 
 _NAMED = 10
 # They hand numbers, ids and strings on as they are: what stops a gradient is what reads them.
 _PASSED_OVER = frozenset({"Cast", "ExpandDims", "Identity", "Reshape", "Squeeze", "StridedSlice"})
-
-
-class Blocker(NamedTuple):
-    """An operation of the flattened graph that has no gradient for a feature.
-
-    Attributes:
-        operation: its type, such as `GreaterEqual`.
-        name: its name in the graph.
-    """
-
-    operation: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.operation} ({self.name!r})"
 
 
 def find_blockers(
@@ -38,7 +23,7 @@ def find_blockers(
     sources: Sources,
     cuts: Iterable[tf.Tensor],
     features: Iterable[str],
-) -> dict[str, Blocker]:
+) -> dict[str, NamedOperation]:
     """For each feature that reaches the target on a way round the cuts, the operation that stops gradients on it.
 
     Of several the one nearest to the feature is taken, and among equally near ones the first in `order`: the first
@@ -66,11 +51,11 @@ def find_blockers(
     for feature in sorted(features):
         blocker = _first(sources.features[feature], consumers, reaching, place)
         if blocker is not None:
-            found[feature] = Blocker(blocker.type, blocker.name)
+            found[feature] = NamedOperation(blocker.type, blocker.name)
     return found
 
 
-def no_gradient_sentence(features: Iterable[str], blocked: Mapping[str, Blocker]) -> str:
+def no_gradient_sentence(features: Iterable[str], blocked: Mapping[str, NamedOperation]) -> str:
     """Why nothing can be attributed to features of which none reaches the output alone and with a gradient."""
     return (
         f"a gradient must lead from single features to the output, but {without_gradient(features, blocked)}: explain "
@@ -78,9 +63,9 @@ def no_gradient_sentence(features: Iterable[str], blocked: Mapping[str, Blocker]
     )
 
 
-def without_gradient(features: Iterable[str], blocked: Mapping[str, Blocker]) -> str:
+def without_gradient(features: Iterable[str], blocked: Mapping[str, NamedOperation]) -> str:
     """Says through what alone each feature reaches the output; the first ten operations, and ten features of each."""
-    by_operation: dict[Blocker | None, list[str]] = {}
+    by_operation: dict[NamedOperation | None, list[str]] = {}
     for feature in sorted(features):
         by_operation.setdefault(blocked.get(feature), []).append(feature)
     parts = []

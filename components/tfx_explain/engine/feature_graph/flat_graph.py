@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.inline import Inliner, tensor_name
+from tfx_explain.engine.feature_graph.refused_ops import check_operations
 from tfx_explain.engine.feature_graph.tf_internals import register_function
 
 _import_numbers = itertools.count()
@@ -48,6 +49,9 @@ class FlatGraph:
         """Flattens a signature (a ConcreteFunction) of a loaded SavedModel.
 
         The loaded model must be kept alive: it owns variables and tables.
+
+        Raises:
+            UnsupportedOpError, NotRepeatableError: the signature calls Python, or writes what its output reads.
         """
         graph = signature.graph
         graph_def = graph.as_graph_def()
@@ -58,8 +62,8 @@ class FlatGraph:
         user_inputs = len(graph.inputs) - len(signature.captured_inputs)
         # `structured_outputs` is a dict; its flat tensors come in the order of the sorted keys.
         outputs = zip(sorted(signature.structured_outputs), graph.outputs, strict=True)
-        captured = zip(graph.inputs[user_inputs:], signature.captured_inputs, strict=True)
-        return cls(
+        captured = list(zip(graph.inputs[user_inputs:], signature.captured_inputs, strict=True))
+        flat = cls(
             nodes=inliner.nodes,
             library=library,
             versions=graph_def.versions,
@@ -67,6 +71,17 @@ class FlatGraph:
             output_names={name: inliner.resolve(tensor.name) for name, tensor in outputs},
             captures={inner.name: outer for inner, outer in captured},
         )
+        by_handle = {id(variable.handle): variable.name for variable in graph.variables}
+        variables = {inner.name: by_handle[id(outer)] for inner, outer in captured if id(outer) in by_handle}
+        bodies = [node for body in _needed_functions(inliner.nodes, library) for node in body.node_def]
+        check_operations(inliner.nodes, flat.nodes, bodies, variables)
+        return flat
+
+    @property
+    def nodes(self) -> list[tf.compat.v1.NodeDef]:
+        """The nodes that the outputs need, and those of the loops and branches among them."""
+        own = list(self._nodes.values())
+        return own + [node for body in _needed_functions(own, self._library) for node in body.node_def]
 
     def edited(self, changed: Iterable[tf.compat.v1.NodeDef]) -> FlatGraph:
         """A copy in which these nodes are added, or take the place of those of their name."""

@@ -16,6 +16,7 @@ from tfx_explain.engine.feature_graph.errors import (
     NotRepeatableError,
     SavedModelError,
 )
+from tfx_explain.engine.feature_graph.refused_ops import unregistered
 from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
 
 _ROWS_CHECKED_ALONE = 4
@@ -79,13 +80,22 @@ def load_signature(
         )
     try:
         model = tf.saved_model.load(path)
-    except _BROKEN_FILES as error:
+    except (RuntimeError, *_BROKEN_FILES) as error:
+        unknown = unregistered(error, path)
+        if unknown is not None or not isinstance(error, _BROKEN_FILES):
+            raise unknown or error from error
         raise SavedModelError(
             f"the SavedModel {path!r} cannot be read: a file is missing or truncated ({_reason(error)}). "
             "Export or copy it again."
         ) from error
     signatures = ExampleSignatures(model.signatures, sample)
     signature, notes = signatures.get(name, preprocessing_function, input_features)
+    examples = signature.inputs[0]
+    if examples.shape.rank == 1 and examples.shape[0] is not None:
+        raise BatchDependentError(
+            f"the signature must take batches of any size, but its input {examples.name.split(':')[0]!r} takes "
+            f"{examples.shape[0]} rows: export it with an open batch dimension (TensorSpec([None], tf.string))."
+        )
     return LoadedSignature(model, signature, path, notes)
 
 
@@ -124,8 +134,8 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray, outputs: dict[str, n
             alone = loaded.outputs(sample[index : index + 1])
         except tf.errors.OpError as error:
             raise BatchDependentError(
-                f"the model must take batches of any size; it takes {len(sample)} rows but not 1 "
-                f"({_reason(error)}). Export the signature with an open batch dimension, without stateful layers."
+                f"the model must take batches of any size, but takes {len(sample)} rows and not 1 "
+                f"({_reason(error)}): export the signature with an open batch dimension, without stateful layers."
             ) from error
         _check_independent(outputs, alone, index)
 
@@ -136,7 +146,7 @@ def _check_repeatable(first: dict[str, np.ndarray], second: dict[str, np.ndarray
         if difference > TOLERANCE:
             raise NotRepeatableError(
                 f"output {name!r} changes between two calls on the same rows (by {difference:.2g} of its largest "
-                "value). Is dropout or noise in training mode? Export with training=False."
+                "value): export it with training=False, without dropout or noise."
             )
 
 
@@ -151,7 +161,7 @@ def _check_independent(together: dict[str, np.ndarray], alone: dict[str, np.ndar
         if difference > TOLERANCE:
             raise BatchDependentError(
                 f"output {name!r} of a row depends on the other rows of its batch (by {difference:.2g} of the largest "
-                "value). Is BatchNormalization or another normalisation in training mode? Export with training=False."
+                "value): export it with training=False, without statistics of the batch."
             )
 
 

@@ -13,7 +13,9 @@ from tfx_explain.engine.feature_graph.class_names import constant_class_names
 from tfx_explain.engine.feature_graph.encoded import as_batch
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature, run_sample
+from tfx_explain.engine.feature_graph.named_faults import named_faults
 from tfx_explain.engine.feature_graph.output import Output, declared_logits, find_output, other_choices
+from tfx_explain.engine.feature_graph.refused_ops import random_operations
 from tfx_explain.engine.feature_graph.rewrites import repair_gradients
 
 
@@ -74,10 +76,16 @@ def open_model(
         notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
     loaded = load_signature(path, signature, preprocessing_function, rows, input_features)
     notes += loaded.notes
-    whole = run_sample(loaded, rows)
-    flat = repair_gradients(FlatGraph.from_signature(loaded.signature), tf.constant(rows))
+    as_exported = FlatGraph.from_signature(loaded.signature)
+    with named_faults(as_exported, rows):
+        whole = run_sample(loaded, rows)
+    flat = repair_gradients(as_exported, tf.constant(rows))
+    drawn = random_operations(flat.nodes)
+    if drawn:
+        notes.append(f"the graph draws random numbers that change nothing on the sample: {', '.join(map(str, drawn))}")
     found = find_output(flat, output, integers=integers)
-    check_rows(loaded, rows, {found.name: whole[found.name]})
+    with named_faults(as_exported, rows):
+        check_rows(loaded, rows, {found.name: whole[found.name]})
     notes += other_choices(flat, output, found.name)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
     if from_logits and whole[found.name].dtype.kind == "f":

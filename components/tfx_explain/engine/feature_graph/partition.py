@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph.blocked import Blocker, find_blockers, no_gradient_sentence
+from tfx_explain.engine.feature_graph.blocked import find_blockers, no_gradient_sentence
 from tfx_explain.engine.feature_graph.cut import CutFinder
 from tfx_explain.engine.feature_graph.dependencies import find_dependencies
 from tfx_explain.engine.feature_graph.errors import NoGradientError
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph, topological
 from tfx_explain.engine.feature_graph.frozen import find_frozen
+from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.output import Output
 from tfx_explain.engine.feature_graph.rewrites import split_edges
 from tfx_explain.engine.feature_graph.row_tensors import shapes_that_vary
@@ -47,7 +48,7 @@ class Partition:
     structure: frozenset[str]
     parsed: tuple[str, ...]
     used: tuple[str, ...]
-    blocked: Mapping[str, Blocker]
+    blocked: Mapping[str, NamedOperation]
     notes: tuple[str, ...]
 
     @property
@@ -120,7 +121,7 @@ def _tells_features_apart(cut_features: Sequence[tuple[str, ...]], used: frozens
     return alone or (bool(cut_features) and all(set(features) != used for features in cut_features))
 
 
-def _no_gradient(used: frozenset[str], blocked: Mapping[str, Blocker]) -> NoGradientError:
+def _no_gradient(used: frozenset[str], blocked: Mapping[str, NamedOperation]) -> NoGradientError:
     if not used:
         return NoGradientError(
             "a gradient must lead from single features to the output, but the output depends on no feature: explain an "

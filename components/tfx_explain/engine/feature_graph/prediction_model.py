@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph.blocked import Blocker, find_blockers, no_gradient_sentence
+from tfx_explain.engine.feature_graph.blocked import find_blockers, no_gradient_sentence
 from tfx_explain.engine.feature_graph.dependencies import find_dependencies
 from tfx_explain.engine.feature_graph.encoded import Encoded, as_batch
 from tfx_explain.engine.feature_graph.errors import ExampleError, SelfCheckError
 from tfx_explain.engine.feature_graph.flat_graph import topological
+from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
 from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
@@ -49,7 +50,7 @@ class PredictionModel:
         self.cut_policies: dict[str, str] = {}
         self.unused_features = tuple(sorted(set(sources.features) - used))
         self.uncovered_features = tuple(sorted(used))
-        self.blocked: dict[str, Blocker] = find_blockers(order, target, sources, (), used)
+        self.blocked: dict[str, NamedOperation] = find_blockers(order, target, sources, (), used)
         self.reason = no_gradient_sentence(used, self.blocked) if used and used == set(self.blocked) else reason
         self.output = found.name
         self.link = found.link
