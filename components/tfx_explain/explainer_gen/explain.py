@@ -179,7 +179,7 @@ class ModelExplainer:
 
     def explain(self, block: Block, plan: SlicePlan) -> ExplainedBlock:
         """Attributions of a block's rows; rows that fail are counted by reason."""
-        columns = decode(block.raw)
+        columns = block.columns
         fitted = self._fit(block.raw, columns)
         ok, padded, encoded, failures = fitted.ok, fitted.rows, fitted.encoded, fitted.failures
         model, config = self.model, self._config
