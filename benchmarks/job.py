@@ -25,6 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -59,7 +60,7 @@ SLICINGS = {10: (5, 4), 50: (25, 24)}
 """Slices -> values of the two features that are sliced on; the overall slice comes with them."""
 _RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
-_ITEMS = [
+ITEMS = [
     ("read", tfrecordio._TFRecordUtil, "read_record"),
     ("hash and sample", sampled.Identify, "process"),
     ("hash and sample", row_ids, "row_ids"),
@@ -92,15 +93,22 @@ _ITEMS = [
 ]
 
 
-def run_job(folder: pathlib.Path, pattern: pathlib.Path, slices: int, rows: int) -> dict[str, float]:
-    """CPU seconds of one job by item, "Beam" being what belongs to none."""
+def run_job(
+    folder: pathlib.Path,
+    pattern: pathlib.Path,
+    slices: int,
+    rows: int,
+    repeats: int = 0,
+    items: Sequence[tuple[str, Any, str]] = ITEMS,
+) -> dict[str, float]:
+    """CPU seconds of one job by item, "Beam" being what belongs to none; `repeats` are those of permutations."""
     keys = ((network.PLACE,), (network.HOUR,))
-    config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": 0}})
+    config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": repeats}})
     spec = JobSpec(
         str(folder / "model"), config, Slicing(tuple((k, ()) for k in keys)), Source(network.LABEL), fingerprint="model"
     )
     clock = Clock()
-    with tempfile.TemporaryDirectory(dir=folder) as staging, clock.watching(_ITEMS), clock.item("Beam"):
+    with tempfile.TemporaryDirectory(dir=folder) as staging, clock.watching(items), clock.item("Beam"):
         with beam.Pipeline(options=PipelineOptions([_RUNNER])) as pipeline:
             explain_examples(pipeline, [(0, str(pattern))], spec, staging, read_batch_size=1000)
         result = json.loads((pathlib.Path(staging) / results.JOB_FILE).read_text())
