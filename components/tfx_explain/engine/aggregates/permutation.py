@@ -119,9 +119,13 @@ class PermutedRows:
         label = fitting_label(task, np.asarray(label, np.float64), shape[3])
         base = _row_values(task, unit, label, base_scores)
         permuted = np.empty((*shape[:3], base.shape[1]), np.float32)
-        for f in range(shape[1]):
-            for r in range(shape[2]):
-                permuted[:, f, r] = _row_values(task, unit, label, permuted_scores[:, f, r])
+        if task == "multiclass":
+            for f in range(shape[1]):
+                for r in range(shape[2]):
+                    permuted[:, f, r] = _row_values(task, unit, label, permuted_scores[:, f, r])
+        else:
+            flat = permuted_scores.reshape(-1, shape[3])  # nothing but the scores is needed
+            permuted[:] = _row_values(task, unit, label, flat).reshape(permuted.shape)
         return cls(
             task,
             np.asarray(bucket, np.uint8),
