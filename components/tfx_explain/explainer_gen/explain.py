@@ -228,11 +228,12 @@ class ModelExplainer:
         """What is explained."""
         return self._config
 
-    def narrow(self, raw: Sequence[bytes]) -> Narrow:
-        """Rows as permutations take them, padded to the fixed shape."""
+    def narrow(self, raw: Sequence[bytes], copies: int = 1) -> Narrow:
+        """Rows as permutations take them, padded to the fixed shape, so many times one after the other."""
         if self.permutation is None:
             raise ValueError("the model must be loaded for permutations. Received: none")
-        return self.permutation.encode([*raw, *[self.baseline_example] * (self._config.batch_size - len(raw))])
+        padded = [*raw, *[self.baseline_example] * (self._config.batch_size - len(raw))]
+        return self.permutation.encode(padded * copies)
 
     def predict(self, raw: Sequence[bytes]) -> np.ndarray:
         """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""
@@ -246,7 +247,7 @@ class ModelExplainer:
 
     def explain(self, block: Block, plan: SlicePlan) -> ExplainedBlock:
         """Attributions of a block's rows; rows that fail are counted by reason."""
-        columns = decode(block.raw)
+        columns = block.columns
         fitted = self._fit(block.raw, columns)
         ok, padded, encoded, failures = fitted.ok, fitted.rows, fitted.encoded, fitted.failures
         model, config = self.model, self._config

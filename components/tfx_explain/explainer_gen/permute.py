@@ -16,6 +16,8 @@ from tfx_explain.engine.aggregates.permutation import (
     accumulate,
     importances,
 )
+from tfx_explain.engine.feature_graph import Narrow, PermutationModel
+from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.methods.permutation import Donors
 from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count, sum_in_order
 from tfx_explain.explainer_gen.columns import Columns, decode
@@ -25,6 +27,9 @@ from tfx_explain.explainer_gen.row_ids import row_ids
 from tfx_explain.explainer_gen.sampling import Block, is_in
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.names import NUM_BUCKETS
+
+_ROWS_TOGETHER = 8192
+"""Rows that are predicted in one call, where a batch is smaller: one call costs as much as thousands of rows."""
 
 Payload = tuple[np.ndarray, ...]
 Items = Sequence[tuple[str, tuple[str, ...]]]
@@ -299,34 +304,70 @@ def permute(
     model = explainer.permutation
     if model is None or explainer.facts.task is None:
         raise ValueError("a block is permuted only where there are labels and a model. Received: none")
-    own = explainer.narrow(block.raw)
-    rows, targets = block.rows, explainer.facts.num_targets
-    base = model.predict(own)[:rows]
-    scores = np.zeros((rows, len(items), repeats, targets), np.float32)
-    donor_bucket = np.zeros((rows, len(items), repeats), np.uint8)
-    donor_weight = np.zeros((rows, len(items), repeats), np.float64)
+    own, base, copies = _stacked(explainer, model, block.raw, repeats)
+    rows, size, targets = block.rows, explainer.config.batch_size, explainer.facts.num_targets
+    scores = np.zeros((len(items), repeats, rows, targets), np.float32)
+    donor_bucket = np.zeros((len(items), repeats, rows), np.uint8)
+    donor_weight = np.zeros((len(items), repeats, rows), np.float64)
     for item in range(len(items)):
-        for repeat in range(repeats):
-            given = give(item, repeat)
+        for first in range(0, repeats, copies):
+            places = range(first, min(first + copies, repeats))
+            parts = [give(item, repeat) for repeat in places]
             replaced = {
                 feature: tuple(
-                    np.concatenate([a, b[rows:]]) for a, b in zip(payload, own.payloads[feature], strict=True)
+                    _placed(array, [part.payload[feature][i] for part in parts], size)
+                    for i, array in enumerate(own.payloads[feature])
                 )
-                for feature, payload in given.payload.items()
+                for feature in parts[0].payload
             }
-            scores[:, item, repeat] = model.predict_permuted(own, replaced)[:rows]
-            donor_bucket[:, item, repeat], donor_weight[:, item, repeat] = given.bucket, given.weight
+            predicted = model.predict_permuted(own, replaced)
+            for copy, (repeat, part) in enumerate(zip(places, parts, strict=True)):
+                scores[item, repeat] = predicted[copy * size : copy * size + rows]
+                donor_bucket[item, repeat], donor_weight[item, repeat] = part.bucket, part.weight
     return PermutedRows.of(
         explainer.facts.task,
         explainer.facts.unit,
         label=block.label,
-        base_scores=base,
-        permuted_scores=scores,
+        base_scores=base[:rows],
+        permuted_scores=_by_row(scores),
         bucket=block.bucket,
         weight=block.weight,
-        donor_bucket=donor_bucket,
-        donor_weight=donor_weight,
+        donor_bucket=_by_row(donor_bucket),
+        donor_weight=_by_row(donor_weight),
     )
+
+
+def _stacked(
+    explainer: ModelExplainer, model: PermutationModel, raw: Sequence[bytes], repeats: int
+) -> tuple[Narrow, np.ndarray, int]:
+    """(the padded block several times over, its predictions, how many times): repeats are predicted together.
+
+    How many depends on the configuration alone, so that every batch has one fixed shape; a model that takes batches of
+    one size only gets one block at a time.
+    """
+    calls = -(-repeats // max(1, _ROWS_TOGETHER // explainer.config.batch_size))
+    copies = -(-repeats // calls)
+    try:
+        own = explainer.narrow(raw, copies)
+        return own, model.predict(own), copies
+    except ExampleError:
+        if copies == 1:
+            raise
+    own = explainer.narrow(raw)
+    return own, model.predict(own), 1
+
+
+def _placed(array: np.ndarray, values: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """A payload of stacked blocks, `size` rows each, in which the first rows of each block are replaced."""
+    out = array.copy()
+    for copy, own in enumerate(values):
+        out[copy * size : copy * size + len(own)] = own
+    return out
+
+
+def _by_row(values: np.ndarray) -> np.ndarray:
+    """Values [items, repeats, rows, ...] as [rows, items, repeats, ...], laid out anew."""
+    return np.ascontiguousarray(np.moveaxis(values, 2, 0))
 
 
 def permuted_parts(

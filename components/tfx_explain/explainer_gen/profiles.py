@@ -10,7 +10,7 @@ import numpy as np
 from tfx_explain.artifacts.pins import Pins
 from tfx_explain.engine.aggregates.bins import FeatureBins, category_bins, quantile_bins
 from tfx_explain.engine.methods.input_baseline import central_value
-from tfx_explain.explainer_gen.columns import Column, decode
+from tfx_explain.explainer_gen.columns import Column
 from tfx_explain.explainer_gen.sampling import Block
 
 _Values = tuple[int, str, np.ndarray, np.ndarray, np.ndarray]
@@ -37,7 +37,7 @@ class FeatureProfile:
 
 def feature_values(block: Block) -> Iterable[tuple[str, _Values]]:
     """(feature, (block, kind, lengths, values, counts)) of the rows that have a value."""
-    for (name, kind), column in sorted(decode(block.raw).columns.items()):
+    for (name, kind), column in sorted(block.columns.columns.items()):
         present = column.lengths > 0
         yield name, (block.index, kind, column.lengths[present], column.values, block.count[present])
 

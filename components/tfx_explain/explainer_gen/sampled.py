@@ -94,7 +94,6 @@ def sample_examples(
         | "ByBlock" >> beam.FlatMap(by_block, plan)
         | "GroupBlocks" >> beam.GroupByKey()
         | "MakeBlocks" >> beam.MapTuple(make_block)
-        | "Canonical" >> beam.Map(canonical_block)
     )
     profiles = beam.pvalue.AsList(
         blocks
@@ -149,19 +148,12 @@ def take_sample(batch: RowBatch, slices: SlicePlan) -> Iterable[RowBatch]:
         yield take_rows(batch, rows, probability)
 
 
-def canonical_block(block: Block) -> Block:
-    """The same rows in canonical bytes: equal rows may differ in features that are empty, which parsers do not all
-    take for absent, so which of them was read first must not matter.
-    """
-    return dataclasses.replace(block, raw=[canonical(raw) for raw in block.raw])
-
-
 def pick_rows(block: Block, plan: SamplePlan) -> Iterable[tuple[str, str, bytes]]:
-    """(role, id, example) of the block's rows that verify the model or are pinned."""
+    """(role, id, example) of the block's rows that verify the model or are pinned, in canonical bytes."""
     for role in (MODEL_SAMPLE, PREDICTION, BACKGROUND):
         chosen = np.nonzero(is_in(block.ids, getattr(plan, role)))[0]
         for i, name in zip(chosen, hexadecimal(block.ids[chosen]), strict=True):
-            yield role, name, block.raw[i]
+            yield role, name, canonical(block.raw[i])
 
 
 def _plan_slices(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import apache_beam as beam
 import numpy as np
 
-from tfx_explain.explainer_gen.columns import decode
+from tfx_explain.explainer_gen.columns import Columns, decode
+from tfx_explain.explainer_gen.examples import canonical
 from tfx_explain.explainer_gen.row_ids import ID_DTYPE, KEY_DTYPE, cluster_ids, ids_of, order_keys, row_ids
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Block:
       split: int16 [n], the first split in which the row stands.
       count: int64 [n], how many equal rows were read.
       probability: float64 [n], of each row's inclusion in the sample.
+      columns: the rows, decoded.
     """
 
     index: int
@@ -60,6 +62,7 @@ class Block:
     split: np.ndarray
     count: np.ndarray
     probability: np.ndarray
+    columns: Columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +189,15 @@ class UnionOfIds(beam.CombineFn):
 def identify(
     raw: list[bytes], split: int, seed: int, cluster_key: str | None = None, assigner: SliceAssigner | None = None
 ) -> RowBatch:
-    """Gives a batch of serialised examples their keys and slices."""
+    """Gives a batch of serialised examples their keys and slices.
+
+    Rows with empty lists are written anew without them: which of some equal rows is read first must not matter.
+    """
     columns = decode(raw)
+    if len(columns.with_empty_list):
+        raw = list(raw)
+        for i in columns.with_empty_list:  # few, if any
+            raw[i] = canonical(raw[i])
     ids = row_ids(columns, raw)
     keys = order_keys(ids, seed, cluster_ids(columns, raw, ids, cluster_key))
     members = None if assigner is None else assigner.assign(raw, columns)
@@ -220,13 +230,15 @@ def make_block(index: int, batches: Iterable[RowBatch]) -> Block:
     distinct, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     earliest = np.full(len(distinct), np.iinfo(np.int16).max, np.int16)
     np.minimum.at(earliest, inverse, split)
+    kept = [raw[i] for i in first]
     return Block(
         index=index,
         ids=distinct,
-        raw=[raw[i] for i in first],
+        raw=kept,
         split=earliest,
         count=np.bincount(inverse, minlength=len(distinct)).astype(np.int64),
         probability=probability[first],
+        columns=decode(kept),
     )
 
 

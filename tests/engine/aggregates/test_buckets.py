@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tests.fixtures.synthetic import HONEST, PINNED_BINS, Additive
 
-from tfx_explain.engine.aggregates.buckets import HISTOGRAM_SIZE, BucketStatistics, Rows, accumulate
+from tfx_explain.engine.aggregates.buckets import HISTOGRAM_SIZE, BucketStatistics, Rows, accumulate, histogram_bins
+from tfx_explain.engine.aggregates.sketch import QuantileSketch, sketch_bins
 
 FEATURES = tuple(HONEST)
 SIZES = tuple(PINNED_BINS[f].size for f in FEATURES)
@@ -96,3 +97,34 @@ def test_filled_buckets_are_those_with_rows():
     rows = Additive(HONEST, rows=100).explained()
     assert accumulate(FEATURES, SIZES, rows, 1.0).filled_buckets == len(np.unique(rows.bucket)) < 64
     assert BucketStatistics.empty(FEATURES, SIZES).filled_buckets == 0
+
+
+@pytest.mark.parametrize("weights", ["ones", "whole", "fractions"])
+def test_shards_of_whole_buckets_give_the_bytes_of_the_whole(weights):
+    rng = np.random.default_rng(8)
+    weight = {"ones": np.ones(900), "whole": rng.integers(1, 4, 900) * 1.0, "fractions": rng.random(900)}[weights]
+    rows = dataclasses.replace(Additive(HONEST, rows=900).explained(), weight=weight)
+    whole = accumulate(FEATURES, SIZES, rows, 1.0)
+    parts = [accumulate(FEATURES, SIZES, take(rows, rows.bucket // 16 == shard), 1.0) for shard in range(4)]
+    for mine, theirs in zip(whole._arrays(), sum(parts[1:], parts[0])._arrays(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_bucket_of_many_rows_is_summed_like_few():
+    rows = dataclasses.replace(Additive(HONEST, rows=3000).explained(), bucket=np.full(3000, 7))
+    got = accumulate(FEATURES, SIZES, rows, 1.0)
+    a = rows.attributions.astype(float)
+    np.testing.assert_allclose(got.sums["sum"][7], (rows.weight[:, None] * a).sum(0), rtol=1e-10)
+    assert got.histogram[7].sum() == rows.weight.sum() * len(FEATURES)
+    assert not got.histogram[:7].any()
+
+
+def test_bins_that_are_known_already_change_nothing():
+    rows = Additive(HONEST, rows=500).explained()
+    a = rows.attributions
+    known = dataclasses.replace(rows, histogram_bin=histogram_bins(a, 0.3), sketch_bin=sketch_bins(a, 0.3))
+    want, got = (accumulate(FEATURES, SIZES, r, 0.3) for r in (rows, known))
+    np.testing.assert_array_equal(got.histogram, want.histogram)
+    want, got = (QuantileSketch.of(a, rows.weight, 0.3, place) for place in (None, known.sketch_bin))
+    np.testing.assert_array_equal(got.cell, want.cell)
+    np.testing.assert_array_equal(got.weight, want.weight)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfx_explain.engine.aggregates.intervals import bucket_draws, drawn, measure, seed_from
+from tfx_explain.engine.aggregates.intervals import bucket_draws, drawn, measure, measure_columns, seed_from
 
 
 def test_every_draw_takes_as_many_buckets_as_there_are():
@@ -42,3 +42,38 @@ def test_drawn_keeps_the_other_axes():
     draws = bucket_draws(0)
     np.testing.assert_allclose(drawn(draws, sums), np.tensordot(draws, sums, 1), rtol=1e-9, atol=1e-9)
     assert drawn(draws, sums)[0] == pytest.approx(sums.sum(axis=0))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_drawn_does_not_depend_on_the_order_of_its_terms(scale):
+    rng = np.random.default_rng(1)
+    sums = rng.normal(size=(64, 50)) * 10.0 ** rng.integers(-6, 6, (64, 50)) * scale
+    draws, order = bucket_draws(0), rng.permutation(64)
+    got = drawn(draws, sums)
+    np.testing.assert_array_equal(got, drawn(draws[:, order], sums[order]))
+    exact = (draws.astype(np.longdouble)[:, :, None] * sums.astype(np.longdouble)).sum(axis=1)
+    assert (np.abs(got - exact) <= 1e-12 * np.abs(sums).max(axis=0)).all()
+
+
+def test_whole_numbers_are_drawn_exactly():
+    sums = np.random.default_rng(2).integers(0, 2**40, (64, 20)).astype(float)
+    draws = bucket_draws(0)
+    np.testing.assert_array_equal(drawn(draws, sums), draws.astype(np.int64) @ sums.astype(np.int64))
+
+
+def test_a_sum_that_is_not_finite_spoils_its_own_column_alone():
+    sums = np.ones((64, 3))
+    sums[5, 1] = np.inf
+    with np.errstate(invalid="ignore"):
+        got = drawn(bucket_draws(0), sums)
+    assert (got[:, [0, 2]] == 64).all()
+    assert not np.isfinite(got[0, 1])
+
+
+@pytest.mark.parametrize("draws", [1, 2, 199, 200, 400])
+def test_bounds_are_numpys_quantiles(draws):
+    table = np.random.default_rng(draws).normal(size=(1 + draws, 3, 4))
+    value, low, high = measure_columns(table)
+    want = np.quantile(table[1:], [0.05, 0.95], axis=0)
+    np.testing.assert_array_equal(low, np.minimum(want[0], value))
+    np.testing.assert_array_equal(high, np.maximum(want[1], value))

@@ -3,7 +3,7 @@ import pytest
 from tests.fixtures.synthetic import HONEST, Additive
 
 from tfx_explain.engine.aggregates.intervals import bucket_draws
-from tfx_explain.engine.aggregates.metrics import area_under_curve, prediction_metrics
+from tfx_explain.engine.aggregates.metrics import _areas, area_under_curve, prediction_metrics
 
 
 def exact_auc(label: np.ndarray, score: np.ndarray) -> float:
@@ -39,3 +39,13 @@ def test_without_labels_there_is_no_metric():
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="task must be"):
         prediction_metrics(Additive(HONEST, rows=100).statistics(), bucket_draws(0), "ranking")
+
+
+def test_drawn_areas_are_those_of_the_drawn_histograms():
+    rng = np.random.default_rng(3)
+    negative, positive = (rng.integers(0, 4, (64, 1000)) * rng.random(1000) for _ in range(2))
+    negative[:, 200:400], positive[:, 200:300] = 0, 0
+    draws = bucket_draws(5)
+    got = _areas(draws, negative, positive)
+    np.testing.assert_allclose(got, area_under_curve(draws @ negative, draws @ positive), rtol=1e-12)
+    assert np.isnan(_areas(draws, 0 * negative, positive)).all()

@@ -18,7 +18,9 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
         (sparse_categorical_crossentropy, sparse_categorical_accuracy) or `regression` (mean_squared_error, label_mean);
         names as TFMA has them.
     """
-    scalars = {k: drawn(draws, v) for k, v in statistics.scalars.items()}
+    names = list(statistics.scalars)
+    columns = drawn(draws, np.stack([statistics.scalars[n] for n in names], axis=1))
+    scalars = {name: np.ascontiguousarray(columns[:, j]) for j, name in enumerate(names)}
     weight = scalars["labelled_weight"]
     if not weight[0]:
         return {}
@@ -32,8 +34,7 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
     if task == "binary":
         return {
             "auc": measure(
-                area_under_curve(*(drawn(draws, statistics.scores[n]) for n in ("scores_negative", "scores_positive"))),
-                filled,
+                _areas(draws, statistics.scores["scores_negative"], statistics.scores["scores_positive"]), filled
             ),
             "binary_accuracy": mean("sum_correct"),
             "binary_crossentropy": mean("sum_log_loss"),
@@ -56,6 +57,21 @@ def unconverged_fraction(statistics: BucketStatistics, draws: np.ndarray) -> Mea
             drawn(draws, statistics.scalars["unconverged_weight"]) / drawn(draws, statistics.scalars["weight"]),
             statistics.filled_buckets,
         )
+
+
+def _areas(draws: np.ndarray, negative: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """`area_under_curve` of each draw: [D], of score histograms by bucket [buckets, bins].
+
+    How the positives of one bucket stand among the negatives of another is counted once, for all draws.
+    """
+    held = np.flatnonzero(negative.any(axis=0) | positive.any(axis=0))  # bins without rows add nothing
+    negative, positive = negative[:, held], positive[:, held]
+    below = np.cumsum(negative, axis=1) - 0.5 * negative
+    # einsum without BLAS: its order is fixed.
+    pairs = np.einsum("bk,ck->bc", positive, below, optimize=False)  # [of positives, of negatives]
+    above = np.sum(drawn(draws, pairs) * draws, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return above / (drawn(draws, negative.sum(axis=1)) * drawn(draws, positive.sum(axis=1)))
 
 
 def area_under_curve(negative: np.ndarray, positive: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfx_explain.engine.aggregates.buckets import SCORE_LIMIT, SCORE_SIZE
+from tfx_explain.engine.aggregates.edges import reached
 from tfx_explain.engine.aggregates.intervals import Measured, drawn, measure_columns
 from tfx_explain.engine.aggregates.losses import binary_losses, class_losses, fitting_label, logits
 from tfx_explain.names import NUM_BUCKETS
@@ -41,6 +42,7 @@ MIN_COARSE_EDGES = 8
 
 _HIGHER_IS_BETTER = ("auc", "binary_accuracy", "sparse_categorical_accuracy")
 _CHUNK = 8192  # rows that are summed at a time
+_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 32_768, 16  # what stays in the processor's cache
 _BUDGET = 7e6  # bytes of the score histograms of one slice
 _LEAST_VARIANCE = 0.25  # part of the drawn variance that the repeated pairs cannot take away
 
@@ -117,9 +119,13 @@ class PermutedRows:
         label = fitting_label(task, np.asarray(label, np.float64), shape[3])
         base = _row_values(task, unit, label, base_scores)
         permuted = np.empty((*shape[:3], base.shape[1]), np.float32)
-        for f in range(shape[1]):
-            for r in range(shape[2]):
-                permuted[:, f, r] = _row_values(task, unit, label, permuted_scores[:, f, r])
+        if task == "multiclass":
+            for f in range(shape[1]):
+                for r in range(shape[2]):
+                    permuted[:, f, r] = _row_values(task, unit, label, permuted_scores[:, f, r])
+        else:
+            flat = permuted_scores.reshape(-1, shape[3])  # nothing but the scores is needed
+            permuted[:] = _row_values(task, unit, label, flat).reshape(permuted.shape)
         return cls(
             task,
             np.asarray(bucket, np.uint8),
@@ -347,10 +353,13 @@ def accumulate(
     for start in range(0, len(rows), _CHUNK):
         chunk = rows.take(slice(start, start + _CHUNK))
         chunk = chunk.take(np.isfinite(chunk.label))
+        if not len(chunk):
+            continue
         out.rows[:] += np.bincount(chunk.bucket, minlength=NUM_BUCKETS)
         out.weight[:] += np.bincount(chunk.bucket, weights=chunk.weight, minlength=NUM_BUCKETS)
-        for f in range(len(features)):
-            _add_feature(out, f, chunk)
+        together = int(np.clip(_PAIRS_AT_ONCE // (len(chunk) * out.repeats), 1, _FEATURES_AT_ONCE))
+        for first in range(0, len(features), together):
+            _add_features(out, slice(first, min(first + together, len(features))), chunk)
     return out
 
 
@@ -425,77 +434,100 @@ def _losses(task: str, values: np.ndarray, label: np.ndarray) -> list[np.ndarray
     return [(values[..., 0] - label) ** 2]
 
 
-def _add_feature(out: PermutationStatistics, f: int, rows: PermutedRows) -> None:
-    """Adds the pairs of one feature; all rows are labelled."""
-    count, repeats = len(rows), out.repeats
+def _add_features(out: PermutationStatistics, features: slice, rows: PermutedRows) -> None:
+    """Adds the pairs of some features, G of them; all n rows are labelled. Pairs are laid out as [G, R, n]."""
     label, bucket = rows.label, rows.bucket.astype(np.int64)
-    base, permuted = rows.base.astype(np.float64), rows.permuted[:, f].astype(np.float64)  # [n, V], [n, R, V]
-    donor_bucket = rows.donor_bucket[:, f].astype(np.int64)  # [n, R]
-    finite = np.isfinite(permuted).all(axis=2) & np.isfinite(base).all(axis=1)[:, None]  # [n, R]
+    base = rows.base.astype(np.float64)  # [n, V]
+    permuted = _pairs_of(rows.permuted, features).astype(np.float64)  # [G, R, n, V]
+    donor_bucket = _pairs_of(rows.donor_bucket, features).astype(np.int64)
+    finite = np.isfinite(permuted).all(axis=3) & np.isfinite(base).all(axis=1)
     # Equal weights are the donors' weights too: with and without donor_weight the sums are the same.
-    donor_weight = rows.weight[:, None] if rows.donor_weight is None else rows.donor_weight[:, f].astype(np.float64)
-    weight = rows.weight[:, None] * donor_weight * finite  # [n, R]
-    out.failed_pairs[f] += count * repeats - np.count_nonzero(finite)
+    donor_weight = rows.weight
+    if rows.donor_weight is not None:
+        donor_weight = _pairs_of(rows.donor_weight, features).astype(np.float64)
+    weight = rows.weight * donor_weight * finite  # [G, R, n]
+    out.failed_pairs[features] += finite[0].size - np.count_nonzero(finite, axis=(1, 2))
     base = np.where(np.isfinite(base), base, 0.0)
-    permuted = np.where(finite[:, :, None], permuted, 0.0)
+    permuted = np.where(finite[..., None], permuted, 0.0)
 
-    parts = [weight]
-    for before, after in zip(_losses(out.task, base, label), _losses(out.task, permuted, label[:, None]), strict=True):
-        parts += [weight * before[:, None], weight * after]
-    repeat = np.broadcast_to(np.arange(repeats), (count, repeats)).ravel()
-    donor = donor_bucket.ravel()
-    for c, part in enumerate(parts):
-        out.loss_totals[f, :, c] += np.bincount(repeat, weights=part.ravel(), minlength=repeats)
-        out.loss_buckets[:, f, c] += np.bincount(bucket, weights=part.sum(axis=1), minlength=NUM_BUCKETS)
-        out.loss_buckets[:, f, c] += np.bincount(donor, weights=part.ravel(), minlength=NUM_BUCKETS)
-        for other in range(c + 1):
-            out.loss_pairs[f, c, other] += (part * parts[other]).sum()
-            out.loss_pairs[f, other, c] = out.loss_pairs[f, c, other]
+    count = len(weight)
+    parts = np.empty((out.loss_totals.shape[2], *weight.shape))  # [C, G, R, n]
+    parts[0] = weight
+    losses = zip(_losses(out.task, base, label), _losses(out.task, permuted, label), strict=True)
+    for position, (before, after) in enumerate(losses):
+        np.multiply(weight, before, out=parts[1 + 2 * position])
+        np.multiply(weight, after, out=parts[2 + 2 * position])
+    out.loss_totals[features] += np.moveaxis(parts.sum(axis=3), 0, -1)
+    number = np.arange(count) * NUM_BUCKETS
+    receivers = (number[:, None] + bucket).ravel()  # [G * n]
+    donors = (number[:, None, None] + donor_bucket).ravel()  # [G * R * n]
+    size = count * NUM_BUCKETS
+    for c, (part, by_row) in enumerate(zip(parts, parts.sum(axis=2), strict=True)):
+        summed = np.bincount(receivers, weights=by_row.ravel(), minlength=size)
+        summed += np.bincount(donors, weights=part.ravel(), minlength=size)
+        out.loss_buckets[:, features, c] += summed.reshape(count, NUM_BUCKETS).T
+    flat = parts.reshape(len(parts), count, -1)
+    out.loss_pairs[features] += np.einsum("cgx,dgx->gcd", flat, flat, optimize=False)
     if out.task == "binary":
-        _add_scores(out, f, label.astype(np.int64), bucket, donor_bucket, weight, base[:, 0], permuted[:, :, 0])
+        owners = bucket, donor_bucket
+        _add_scores(out, features, label.astype(np.int64), owners, weight, base[:, 0], permuted[..., 0])
+
+
+def _pairs_of(values: np.ndarray, features: slice) -> np.ndarray:
+    """Values [n, F, R, ...] of some features as [G, R, n, ...], laid out anew."""
+    return np.ascontiguousarray(np.moveaxis(values[:, features], 0, 2))
 
 
 def _add_scores(
     out: PermutationStatistics,
-    f: int,
+    features: slice,
     label: np.ndarray,
-    bucket: np.ndarray,
-    donor_bucket: np.ndarray,
+    owners: tuple[np.ndarray, np.ndarray],
     weight: np.ndarray,
     base: np.ndarray,
     permuted: np.ndarray,
 ) -> None:
-    """Adds the score histograms of one feature: label, bucket, base [n]; donor_bucket, weight, permuted [n, R]."""
-    edges, label = out.score_edges, label[:, None]
+    """Adds the score histograms of some features: label and base [n]; weight and permuted [G, R, n].
+
+    Owners are the buckets of the receivers [n] and of the donors [G, R, n].
+    """
+    edges = out.score_edges
     chosen = _coarse(len(edges))
     coarse_place = np.searchsorted(chosen, np.arange(len(edges)), side="right") - 1  # of each fine place
-    fine, size = len(edges), len(chosen)
-    by_repeat = np.arange(out.repeats) * 2 + label
-    owners = (bucket[:, None] * 2 + label, donor_bucket * 2 + label)
-    total, summed = np.zeros(out.score_totals[f].size), np.zeros(out.score_buckets[:, f].size)
-    # The parts of a pair: two edges on each side.
+    fine, size, count = len(edges), len(chosen), len(weight)
+    number = np.arange(count)[:, None, None]
+    repeat = number * out.repeats + np.arange(out.repeats)[:, None]  # [G, R, 1]
+    receivers, donors = ((number * NUM_BUCKETS + owner) * 2 + label for owner in owners)  # [G, 1, n], [G, R, n]
+    of_row = weight.sum(axis=1, keepdims=True)  # [G, 1, n]
+    # The parts of a pair of the first repeat: two edges on each side.
     places: list[np.ndarray] = []
     shares: list[np.ndarray] = []
-    for side, score in enumerate((permuted, base[:, None])):
-        place = np.clip(np.searchsorted(edges, score, side="right") - 1, 0, fine - 2)
-        total += _deposit((by_repeat * 2 + side) * fine + place, _share(edges, place, score), weight, len(total))
+    for side, score in enumerate((permuted, base)):
+        place = np.clip(reached(edges, score) - 1, 0, fine - 2)
+        at = (repeat * 2 + label) * fine + place
+        totals = _deposit(at, _share(edges, place, score), weight, 2 * count * out.repeats, fine)
+        out.score_totals[features, :, :, side] += totals.reshape(count, out.repeats, 2, fine)
         place = coarse_place[place]
         share = _share(edges[chosen], place, score)
-        for owner in owners:
-            summed += _deposit((owner * 2 + side) * size + place, share, weight, len(summed))
-        places += [side * size + place[:, 0], side * size + place[:, 0] + 1]
-        shares += [1 - share[:, 0], share[:, 0]]
-    out.score_totals[f] += total.reshape(out.score_totals[f].shape)
-    out.score_buckets[:, f] += summed.reshape(out.score_buckets[:, f].shape)
+        summed = _deposit(donors * size + place, share, weight, 2 * count * NUM_BUCKETS, size)
+        received = weight if side == 0 else of_row  # a row has one base score in all its pairs
+        summed += _deposit(receivers * size + place, share, received, 2 * count * NUM_BUCKETS, size)
+        summed = summed.reshape(count, NUM_BUCKETS, 2, size)
+        out.score_buckets[:, features, :, side] += np.moveaxis(summed, 0, 1)
+        first, part = (np.broadcast_to(v, weight.shape)[:, 0] for v in (place, share))  # [G, n]
+        places += [side * size + first, side * size + first + 1]
+        shares += [1 - part, part]
 
     width = 2 * size
     squared = weight[:, 0] ** 2
-    products = np.zeros(2 * width * width)
+    products = np.zeros(2 * count * width * width)
+    start = np.arange(count)[:, None] * 2 + label
     for i in range(4):
         for j in range(4):
-            index = (label[:, 0] * width + places[i]) * width + places[j]
-            products += np.bincount(index, weights=squared * shares[i] * shares[j], minlength=len(products))
-    out.score_pairs[f] += products.reshape(2, width, width)
+            index = (start * width + places[i]) * width + places[j]
+            by_pair = (squared * shares[i] * shares[j]).ravel()
+            products += np.bincount(index.ravel(), weights=by_pair, minlength=len(products))
+    out.score_pairs[features] += products.reshape(count, 2, width, width)
 
 
 def _coarse(size: int) -> np.ndarray:
@@ -508,12 +540,21 @@ def _share(edges: np.ndarray, place: np.ndarray, score: np.ndarray) -> np.ndarra
     return np.clip((score - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
 
 
-def _deposit(index: np.ndarray, share: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:
-    """Weights [n, R] split between the edges `index` and `index + 1`: [size]."""
+def _deposit(index: np.ndarray, share: np.ndarray, weight: np.ndarray, owners: int, edges: int) -> np.ndarray:
+    """Weights [G, R, n] split between the edges `index` and `index + 1`: [owners, edges].
+
+    Args:
+      index: owner * edges + edge before the score, never an owner's last; broadcasts to the weights.
+      share: part of the weight that goes to the edge after the score; broadcasts to the weights.
+      weight: what is split.
+      owners: number of histograms.
+      edges: of each histogram.
+    """
     flat = np.broadcast_to(index, weight.shape).ravel()
-    after = weight * share
-    out = np.bincount(flat, weights=(weight - after).ravel(), minlength=size)
-    return out + np.bincount(flat + 1, weights=after.ravel(), minlength=size)
+    after = np.bincount(flat, weights=(weight * share).ravel(), minlength=owners * edges)
+    out = np.bincount(flat, weights=weight.ravel(), minlength=owners * edges) - after
+    out[1:] += after[:-1]
+    return out.reshape(owners, edges)
 
 
 def _loss_importance(

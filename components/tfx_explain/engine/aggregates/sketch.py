@@ -170,12 +170,15 @@ class QuantileSketch:
         out = np.full(levels.shape, np.nan)
         feature, place = np.divmod(self.cell, NUM_BINS)
         starts = np.searchsorted(feature, np.arange(self.num_features + 1))
-        for f in range(self.num_features):
-            inside = slice(starts[f], starts[f + 1])
-            if inside.start == inside.stop:
-                continue
-            reached = np.cumsum(self.weight[inside])
-            # A level that a sum of weights meets exactly must not depend on the rounding of that sum.
-            at = np.searchsorted(reached, (levels[f] - 1e-9) * reached[-1], side="left")
-            out[f] = by_bin[place[inside][np.minimum(at, len(reached) - 1)]] * self.unit
+        filled = np.flatnonzero(np.diff(starts))
+        if not len(filled):
+            return out
+        reached = np.cumsum(self.weight)
+        first, last = starts[filled], starts[filled + 1] - 1
+        before = reached[first] - self.weight[first]
+        total = reached[last] - before
+        # A level that a sum of weights meets exactly must not depend on the rounding of that sum.
+        wanted = before[:, None] + (levels[filled] - 1e-9) * total[:, None]
+        at = np.clip(np.searchsorted(reached, wanted, side="left"), first[:, None], last[:, None])
+        out[filled] = by_bin[place[at]] * self.unit
         return out

@@ -33,6 +33,7 @@ _LIMITS = {
     "fraction_positive": (0.0, 1.0),
     "direction": (-1.0, 1.0),
 }
+_AT_ONCE = 16  # features whose ranks stay in the processor's cache
 # A variance below this part of the mean square is the rounding of a constant.
 _VARIANCE_ROUNDING = 1e-12
 
@@ -225,24 +226,42 @@ def directions(
     """
     out = np.full((len(bin_weight), len(bin_sizes)), np.nan)
     starts = np.concatenate([[0], np.cumsum(bin_sizes)]).astype(np.int64)
-    for f, has_order in enumerate(ordered):
-        at = slice(starts[f], starts[f + 1] - 1)
-        chosen = bin_weight[0, at] > 0
-        if not has_order or chosen.sum() < MIN_DIRECTION_BINS:
-            continue
-        weight, total = bin_weight[:, at][:, chosen], bin_sum[:, at][:, chosen]  # [D, B]
-        mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-        by_order = np.cumsum(weight, axis=1) - weight / 2
-        less = (mean[:, None, :] < mean[:, :, None]) + 0.5 * (mean[:, None, :] == mean[:, :, None])  # [D, B, B]
-        by_mean = np.einsum("dij,dj->di", less, weight, optimize=False)
-        middle = weight.sum(axis=1, keepdims=True) / 2
-        u, v = by_order - middle, by_mean - middle  # both have weighted mean 0
-        spread = np.sqrt(np.sum(weight * u * u, axis=1) * np.sum(weight * v * v, axis=1))
-        covariance = np.sum(weight * u * v, axis=1)
-        # Equal means leave only the rounding of the ranks.
-        clear = spread > 1e-9 * middle[:, 0] ** 3
-        out[:, f] = np.divide(covariance, spread, out=np.full(len(out), np.nan), where=clear)
+    by_count: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for f in np.flatnonzero(ordered):
+        filled = starts[f] + np.flatnonzero(bin_weight[0, starts[f] : starts[f + 1] - 1] > 0)
+        if len(filled) >= MIN_DIRECTION_BINS:
+            by_count.setdefault(len(filled), []).append((f, filled))
+    for alike in by_count.values():
+        for first in range(0, len(alike), _AT_ONCE):
+            features, places = zip(*alike[first : first + _AT_ONCE], strict=True)
+            at = np.stack(places, axis=1)  # [B, features]
+            weight, total = (np.ascontiguousarray(np.moveaxis(m[:, at], 0, -1)) for m in (bin_weight, bin_sum))
+            out[:, list(features)] = _rank_correlations(weight, total).T
     return np.clip(out, -1.0, 1.0)
+
+
+def _rank_correlations(weight: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of B bins with their means: [F, D] of weights and sums [B, F, D].
+
+    A bin's rank less the middle of all ranks is half the weight of the bins below it less that of those above: ties
+    add nothing, and both ranks have the weighted mean 0.
+    """
+    mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    u, v = np.zeros_like(weight), np.zeros_like(weight)
+    for i in range(len(weight)):
+        for j in range(i + 1, len(weight)):
+            above = np.sign(mean[j] - mean[i])
+            v[j] += above * weight[i]
+            v[i] -= above * weight[j]
+            u[j] += weight[i]
+            u[i] -= weight[j]
+    u, v, middle = u / 2, v / 2, weight.sum(axis=0) / 2
+    weighted = weight * v
+    spread = np.sqrt(np.sum(weight * u * u, axis=0) * np.sum(weighted * v, axis=0))
+    covariance = np.sum(weighted * u, axis=0)
+    # Equal means leave only the rounding of the ranks.
+    clear = spread > 1e-9 * middle**3
+    return np.divide(covariance, spread, out=np.full(spread.shape, np.nan), where=clear)
 
 
 def _tables(statistics: BucketStatistics, draws: np.ndarray) -> dict[str, np.ndarray]:
