@@ -76,9 +76,9 @@ def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -
     return entry if single else np.where(np.diff(offsets) > 0, entry, 0)
 
 
-def _field(size: np.ndarray) -> np.ndarray:
+def _field(size: np.ndarray | np.integer) -> np.ndarray:
     """Bytes of a field of so many bytes: its tag, its length and itself."""
-    return 1 + _varint(size.astype(np.uint64)) + size
+    return 1 + _varint(np.asarray(size, np.uint64)) + size
 
 
 def _varint(value: np.ndarray) -> np.ndarray:
