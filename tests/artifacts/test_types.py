@@ -18,7 +18,7 @@ def test_type_names_and_property_names_are_frozen():
         "tfx_explain.AttributionAnomalies",
         "tfx_explain.AttributionReference",
     ]
-    assert types.FORMAT_VERSION == 2
+    assert types.FORMAT_VERSION == 3
     assert properties.MODEL_ATTRIBUTIONS == (
         "status",
         "method",

@@ -338,8 +338,8 @@ def test_unfinished_attributions(case):
 
 def test_a_newer_format(case):
     path = Path(case.attributions_uri) / "manifest.json"
-    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
-    refused(case, "format 3", "upgrade")
+    path.write_text(path.read_text().replace('"format_version": 3', '"format_version": 4'))
+    refused(case, "format 4", "upgrade")
 
 
 def test_a_manifest_that_is_no_json(case):

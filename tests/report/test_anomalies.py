@@ -91,7 +91,7 @@ def test_equal_input_gives_equal_bytes():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (anomalies(CAP) | {"format_version": 3}, "format_version must be <= 2; upgrade"),
+        (anomalies(CAP) | {"format_version": 4}, "format_version must be <= 3; upgrade"),
         (anomalies(result("x", "MAYBE")), "verdict must be one of .* Received: verdict='MAYBE'"),
         (anomalies(result("x", "FAIL", "loud")), "severity must be one of .* Received: severity='loud'"),
     ],

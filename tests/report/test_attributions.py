@@ -117,10 +117,10 @@ def test_equal_input_gives_equal_bytes():
 
 
 def test_a_newer_format_is_refused():
-    with pytest.raises(ValueError, match=r"format_version must be <= 2; upgrade tfx-explain.*Received: .*=3"):
-        render_attributions(summary({"a": 1.0}) | {"format_version": 3})
-    with pytest.raises(ValueError, match="format_version must be <= 2"):
-        render_attributions(summary({"a": 1.0}), [summary({"a": 1.0}) | {"format_version": 3}])
+    with pytest.raises(ValueError, match=r"format_version must be <= 3; upgrade tfx-explain.*Received: .*=4"):
+        render_attributions(summary({"a": 1.0}) | {"format_version": 4})
+    with pytest.raises(ValueError, match="format_version must be <= 3"):
+        render_attributions(summary({"a": 1.0}), [summary({"a": 1.0}) | {"format_version": 4}])
 
 
 def test_an_unknown_status_is_refused():

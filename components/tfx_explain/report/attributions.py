@@ -20,7 +20,7 @@ from tfx_explain.report.slices import slice_sections
 from tfx_explain.report.spread import spread_table
 from tfx_explain.report.weak_slices import weak_sections
 
-_FORMAT_VERSION: Final = 2
+_FORMAT_VERSION: Final = 3
 _STATUSES: Final = ("explained", "not_explained")
 _OPEN_ROWS: Final = 20
 

@@ -30,7 +30,7 @@ def expected_gradients(
     *,
     num_steps: int = 4,
     repair_steps: Sequence[int] = (8, 16),
-    repair_batch: int = 256,
+    repair_batch: int = 64,
     valid: np.ndarray | None = None,
     tolerance: float = 0.05,
 ) -> Attributions:

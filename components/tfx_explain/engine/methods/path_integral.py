@@ -38,7 +38,7 @@ def integrate_to_convergence(
     *,
     num_steps: int,
     repair_steps: Sequence[int],
-    repair_batch: int = 256,
+    repair_batch: int = 64,
     valid: np.ndarray | None = None,
     tolerance: float = 0.05,
 ) -> Attributions:
