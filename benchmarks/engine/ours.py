@@ -64,12 +64,11 @@ class Engine:
     def integrate(self, blocks: Sequence[Encoded], rows: int, nodes: np.ndarray, weights: np.ndarray) -> PathIntegral:
         """The first rows of blocks, by any rule."""
         parts = [self.model.path_gradients(block, self._baseline, 0, nodes, weights) for block in blocks]
-        return PathIntegral(
-            *(
-                np.concatenate([getattr(part, field.name) for part in parts])[:rows]
-                for field in dataclasses.fields(PathIntegral)
-            )
-        )
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])[:rows]
+            for name in ("attributions", "prediction", "baseline_prediction")
+        }
+        return PathIntegral(**joined)
 
     def repair(self, blocks: Sequence[Encoded]) -> Repair:
         """The default repair, beside the fixed count of nodes that does as much."""

@@ -168,7 +168,7 @@ def test_labels_that_some_block_cannot_read_leave_nothing_half_measured(model, t
     ]
     chosen = config(label=Label(key="y"), batch_size=2, permutation_importance={"repeats": 1})
     summary = explain(tmp_path / "out", model, write_examples(tmp_path / "examples", rows), chosen)
-    reason = "label 'y' must be a number. Received: strings"
+    reason = "label 'y' must be a number. Received: strings; class_names gives them numbers"
     assert summary["metrics"] == {} and summary["metrics_absent"] == reason
     entry = summary["permutation_importance"]
     assert (entry["absent"], entry["features"]) == (reason, [])

@@ -9,8 +9,9 @@ from typing import Final
 FORMAT_VERSION: Final = 3
 """Version of every file format of the artifacts; readers accept it and all older ones.
 
-2 added slices, groups of features, `sum_positive`, and weights by inclusion probability. 3 added methods beside integrated
-gradients, models without a gradient, image baselines and class names: an older gate would take them for what it knows.
+2 added slices, groups of features, `sum_positive`, and weights by inclusion probability. 3 added methods beside
+integrated gradients, models without a gradient, image baselines and class names: an older gate would take them for what
+it knows.
 """
 
 # ModelAttributions.
