@@ -176,7 +176,10 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         *((f"Image baseline of {n}", text(b)) for n, b in sorted((method.get("image_baselines") or {}).items())),
         ("Unit", text(model.get("unit"))),
         ("Targets", number(model.get("num_targets"))),
-        *((f"Model {key}", tag("code", text(model.get(key)))) for key in ("uri", "signature", "output", "link")),
+        *(
+            (f"Model {key}", tag("code", text(model.get(key))))
+            for key in ("uri", "signature", "output", "target", "link")
+        ),
         *(
             (f"Fingerprint of {key}", tag("code", text(value)))
             for key, value in sorted((summary.get("fingerprints") or {}).items())

@@ -22,14 +22,7 @@ WHAT = {
 }
 
 
-CUT_OFF = pytest.mark.xfail(
-    reason="a link in front of `[:, 0]` is not found: the probability is explained", strict=True
-)
-
-
-@pytest.mark.parametrize(
-    "key", [pytest.param(key, marks=CUT_OFF) if key == "sigmoid_rank_1/outputs" else key for key in HEADS]
-)
+@pytest.mark.parametrize("key", HEADS)
 def test_every_head_is_explained_as_the_tape_says(key):
     exported = export_with_references("heads")
     model = load(exported, key)

@@ -69,12 +69,22 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) ->
     tensor = outputs[name]
     before = tensor
     # The n-th output of IdentityN is its n-th input; the other ops have one output, of number 0.
-    while before.op.type in _SHAPE_ONLY and before.op.inputs[before.value_index].dtype.is_floating:
+    while (before.op.type in _SHAPE_ONLY and before.op.inputs[before.value_index].dtype.is_floating) or _only_column(
+        before
+    ):
         before = before.op.inputs[before.value_index]
     # A softmax over [rows, tokens, classes] has no one row of logits: such an output is explained as it is.
     if before.op.type in LINKS and before.shape.rank in (1, 2):
         return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
     return Output(name, tensor.name, "raw")
+
+
+def _only_column(tensor: tf.Tensor) -> bool:
+    """Whether a slice takes the one column that there is, as `probability[:, 0]`."""
+    if tensor.op.type != "StridedSlice" or tensor.shape.rank != 1:
+        return False
+    source = tensor.op.inputs[0]
+    return bool(source.dtype.is_floating and source.shape.rank == 2 and source.shape[1] == 1)
 
 
 def other_choices(flat: FlatGraph, asked: str | None, found: str) -> list[str]:
