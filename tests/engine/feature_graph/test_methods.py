@@ -76,10 +76,15 @@ def test_smoothgrad_of_a_row_has_the_same_bits_in_any_batch_of_one_shape(model):
 
 
 def test_open_shapes_are_those_that_the_graph_does_not_tell(tmp_path):
-    spec = {"a": tf.io.FixedLenFeature([1], tf.float32), "b": tf.io.FixedLenSequenceFeature([], tf.float32, True, 0.0)}
-    path = save(
-        tmp_path / "m", lambda p, _: {"score": p["a"][:, 0] * 2.0 + tf.reduce_sum(tf.tanh(p["b"]), 1)}, spec=spec
-    )
-    model = FeatureModel.load(path, sample=numbers(X[:8]))
+    """A one-hot row as long as a variable says."""
+    module = tf.Module()
+    module.depth = tf.Variable(4)
+    weights = tf.constant([1.0, -2.0, 3.0, 0.5])
+
+    def score(parsed, _):
+        chosen = tf.one_hot(tf.cast(parsed["b"][:, 0] > 0, tf.int32), module.depth)
+        return {"score": parsed["a"][:, 0] * 2.0 + tf.tanh(tf.linalg.matvec(chosen, weights))}
+
+    model = FeatureModel.load(save(tmp_path / "m", score, module=module), sample=numbers(X[:8]))
     assert model.open_shapes == {"b"}
     assert model.cut_shapes["a"] == ((1,),)
