@@ -23,9 +23,12 @@ lint: environment
 	.venv/bin/lint-imports
 
 bench: bench-engine
+	$(PYTHON) -W ignore -m benchmarks.sanity
+	$(PYTHON) -W ignore benchmarks/job.py
+	$(PYTHON) -W ignore benchmarks/permutation.py
 	$(PYTHON) -W ignore benchmarks/aggregation.py
 	$(PYTHON) -W ignore benchmarks/memory.py
-	@echo "results: engine.md, engine.json, aggregation.json, memory.json in benchmarks/results/"
+	@echo "results: benchmarks/results/"
 
 # Peers get environments of their own below build/peers, kept between runs.
 bench-engine: environment

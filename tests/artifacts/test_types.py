@@ -65,7 +65,7 @@ def test_docstrings_name_every_property(artifact_type):
 
 
 def test_engine_version_holds_package_and_format():
-    assert re.fullmatch(r"\d+\.\d+\.\d+.*\+format\.2", properties.engine_version())
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*\+format\.3", properties.engine_version())
 
 
 def test_importing_the_package_imports_no_framework():

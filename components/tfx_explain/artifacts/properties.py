@@ -72,5 +72,5 @@ MODEL_BLESSING: Final = (
 
 
 def engine_version() -> str:
-    """Package and format version, e.g. `0.1.0+format.2`: what TFX's cache key cannot see of our code."""
+    """Package and format version, e.g. `0.1.0+format.3`: what TFX's cache key cannot see of our code."""
     return f"{importlib.metadata.version('tfx-explain')}+format.{FORMAT_VERSION}"
