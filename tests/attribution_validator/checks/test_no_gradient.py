@@ -16,7 +16,8 @@ STEP = "Greater ('forest/cond_3')"
 
 def of(seed=1, unconverged=0.0, **facts):
     model = Additive(HONEST, seed=seed, unconverged=unconverged)
-    return ModelEvidence("a model", f"model {seed}", model.statistics(), num_steps=50, rows_read=model.rows, **facts)
+    made = {"method": "integrated_gradients", "num_steps": 50, "rows_read": model.rows}
+    return ModelEvidence("a model", f"model {seed}", model.statistics(), **made, **facts)
 
 
 def judged(candidate, reference=None):
