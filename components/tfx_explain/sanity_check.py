@@ -17,12 +17,11 @@ from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.image_baselines import BaselineRows
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import BatchMethod
-from tfx_explain.explainer_gen.profiles import feature_values, profile
-from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, identify, make_block
+from tfx_explain.explainer_gen.profiles import profiles_of
+from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, MODEL_SAMPLE_ROWS, Block, identify, make_block
 
 MAX_SIMILARITY = 0.5
 """Mean rank correlation, with all weights drawn anew, from which a method fails: it shows the data alone."""
-_MODEL_SAMPLE = 64
 
 
 class SanityError(ValueError):
@@ -92,11 +91,8 @@ def sanity_check(
 
 
 def _explainer(spec: JobSpec, block: Block) -> ModelExplainer:
-    values: dict[str, list[Any]] = {}
-    for name, value in feature_values(block):
-        values.setdefault(name, []).append(value)
-    profiles = [profile((name, parts), spec.categorical_ints) for name, parts in values.items()]
-    explainer = ModelExplainer(spec, profiles, block.raw[:_MODEL_SAMPLE], block.raw[:BACKGROUND_ROWS])
+    profiles = profiles_of([block], spec.categorical_ints)
+    explainer = ModelExplainer(spec, profiles, block.raw[:MODEL_SAMPLE_ROWS], block.raw[:BACKGROUND_ROWS])
     if explainer.facts.error is not None:
         raise SanityError(explainer.facts.error)
     return explainer

@@ -3,15 +3,12 @@ import pytest
 from tests.explainer_gen.examples_data import serialise
 
 from tfx_explain.engine.methods.input_baseline import central_value, mode, weighted_median
-from tfx_explain.explainer_gen.profiles import feature_values, profile
+from tfx_explain.explainer_gen.profiles import profiles_of
 from tfx_explain.explainer_gen.sampling import identify, make_block
 
 
 def profiles(rows, categorical_ints=frozenset()):
-    found = {}
-    for name, values in feature_values(make_block(0, [identify(rows, 0, 0)])):
-        found.setdefault(name, []).append(values)
-    return {name: profile((name, parts), categorical_ints) for name, parts in found.items()}
+    return {found.name: found for found in profiles_of([make_block(0, [identify(rows, 0, 0)])], categorical_ints)}
 
 
 def test_numbers_give_medians_and_categories_modes():

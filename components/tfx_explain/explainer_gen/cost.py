@@ -20,7 +20,7 @@ from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import background_examples
 from tfx_explain.explainer_gen.permute import DonorTable, Given, donors_of, permute
-from tfx_explain.explainer_gen.profiles import feature_values, profile
+from tfx_explain.explainer_gen.profiles import profiles_of
 from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.sampled import BACKGROUND
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, RowBatch, SmallestKeys, identify, make_block
@@ -100,11 +100,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
     batches = [identify(half, 0, config.seed, config.cluster_key, assigner) for half in halves]
     identify_seconds = (time.monotonic() - first) / len(records)
     blocks = [make_block(i, [dataclasses.replace(b, members=None)]) for i, b in enumerate(batches)]
-    values: dict[str, list[Any]] = {}
-    for block in blocks:
-        for name, value in feature_values(block):
-            values.setdefault(name, []).append(value)
-    profiles = [profile((name, parts), spec.categorical_ints) for name, parts in values.items()]
+    profiles = profiles_of(blocks, spec.categorical_ints)
     explainer = ModelExplainer(
         spec, profiles, blocks[0].raw[:64], background_examples(spec.pinned_rows, _as_background(blocks[0]))
     )

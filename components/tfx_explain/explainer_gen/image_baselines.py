@@ -95,8 +95,7 @@ class BaselineRows:
         """
         if not self._blurred:
             return self._one
-        constant: dict[str, Sequence[tf.Tensor]] = {}
-        self._one.mapped(lambda cuts: constant.update(cuts) or cuts)
+        constant = self._one.by_feature()
 
         def start(cuts: Mapping[str, Sequence[tf.Tensor]]) -> dict[str, Sequence[tf.Tensor]]:
             return {name: self._start(name, parts, constant[name]) for name, parts in cuts.items()}

@@ -15,7 +15,6 @@ from tfx_explain.engine.methods.attributions import Attributions
 from tfx_explain.engine.methods.expected_gradients import expected_gradients
 from tfx_explain.engine.methods.gradient import AT_X, gradient, gradient_x_input
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
-from tfx_explain.engine.methods.model import Cuts
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 from tfx_explain.engine.methods.smoothgrad import smooth_gradients, smoothgrad, spreads_of
 from tfx_explain.explainer_gen.columns import decode
@@ -72,7 +71,7 @@ class BatchMethod:
                 if name not in model.open_shapes and _is_one_number(shapes)
             )
         if config.method == "smoothgrad":
-            self._spreads = spreads_of(_cuts(model.encode(model.opened.sample)), model.open_shapes)
+            self._spreads = spreads_of(model.encode(model.opened.sample).by_feature(), model.open_shapes)
 
     def attributions(
         self, encoded: Encoded, target: int | np.ndarray, ids: np.ndarray, valid: np.ndarray
@@ -170,7 +169,7 @@ class BatchMethod:
                 noise_level=noise.noise_level,
                 squared=squared,
             )
-        cuts = _cuts(encoded)
+        cuts = encoded.by_feature()
         return {name: _by_element(gradients[name], cuts[name], squared) for name in features}
 
 
@@ -246,18 +245,6 @@ def _unit(config: ExplainConfig, unit: str) -> str:
 
 def _is_one_number(shapes: Sequence[tuple[int, ...]]) -> bool:
     return len(shapes) == 1 and all(length == 1 for length in shapes[0])
-
-
-def _cuts(encoded: Encoded) -> Cuts:
-    """The cut tensors by feature."""
-    seen: dict[str, Sequence[np.ndarray]] = {}
-
-    def look(cuts: Cuts) -> Cuts:
-        seen.update(cuts)
-        return cuts
-
-    encoded.mapped(look)
-    return seen
 
 
 def _encoded_background(model: FeatureModel, examples: Sequence[bytes]) -> tuple[list[str], list[Encoded]]:

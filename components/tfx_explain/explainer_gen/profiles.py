@@ -62,6 +62,15 @@ def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[s
     return FeatureProfile(name, kind, plain, bins, int(lengths.max(initial=0)))
 
 
+def profiles_of(blocks: Iterable[Block], categorical_ints: frozenset[str]) -> list[FeatureProfile]:
+    """Profiles of all features of a few blocks, in the order in which they are met."""
+    values: dict[str, list[_Values]] = {}
+    for block in blocks:
+        for name, value in feature_values(block):
+            values.setdefault(name, []).append(value)
+    return [profile(item, categorical_ints) for item in values.items()]
+
+
 def feature_bins(
     features: Sequence[str], profiles: Iterable[FeatureProfile], pins: Pins | None
 ) -> dict[str, FeatureBins]:

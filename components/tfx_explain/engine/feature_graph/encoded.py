@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+
+from tfx_explain.engine.feature_graph.errors import ExampleError
 
 _Specs = Mapping[str, Sequence[tuple[tf.TensorShape, tf.DType]]]
 
@@ -35,6 +38,13 @@ class Encoded:
         """The given rows, int [n], as a batch of their own; repeats are allowed."""
         return self._encode(self.examples[rows])
 
+    def by_feature(self) -> dict[str, list[tf.Tensor]]:
+        """By attributed feature its cut tensors, [rows, ...]."""
+        found: dict[str, list[tf.Tensor]] = {}
+        for column, cut in zip(self.columns, self.cuts, strict=True):
+            found.setdefault(column, []).append(cut)
+        return found
+
     def mapped(
         self, function: Callable[[Mapping[str, list[tf.Tensor]]], Mapping[str, Sequence[tf.Tensor | np.ndarray]]]
     ) -> Encoded:
@@ -49,9 +59,7 @@ class Encoded:
         Raises:
             ValueError: if the function gives another structure.
         """
-        by_feature: dict[str, list[tf.Tensor]] = {}
-        for column, cut in zip(self.columns, self.cuts, strict=True):
-            by_feature.setdefault(column, []).append(cut)
+        by_feature = self.by_feature()
         given = function(by_feature)
         expected = {column: [(cut.shape, cut.dtype) for cut in cuts] for column, cuts in by_feature.items()}
         tensors = {column: [tf.convert_to_tensor(value) for value in values] for column, values in given.items()}
@@ -102,3 +110,12 @@ def as_batch(examples: Sequence[bytes] | np.ndarray) -> np.ndarray:
 
 def _described(specs: _Specs) -> dict[str, list[str]]:
     return {column: [f"{dtype.name} {shape.as_list()}" for shape, dtype in specs[column]] for column in sorted(specs)}
+
+
+@contextlib.contextmanager
+def named_refusal(rows: int) -> Iterator[None]:
+    """What the model's parser raises inside the block becomes an `ExampleError` on so many rows."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        raise ExampleError(f"the model refuses one of {rows} rows: {error.message.splitlines()[0]}") from error

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch
-from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch, named_refusal
+from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, SelfCheckError
 from tfx_explain.engine.feature_graph.images import decoded_images
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
@@ -183,11 +183,8 @@ class FeatureModel:
             ExampleError: if the model's parser refuses a row; which one, TensorFlow does not always say.
         """
         batch = as_batch(examples)
-        try:
+        with named_refusal(len(batch)):
             tensors = self._functions.encode(tf.constant(batch))
-        except tf.errors.InvalidArgumentError as error:
-            reason = error.message.splitlines()[0]
-            raise ExampleError(f"the model refuses one of {len(batch)} rows: {reason}") from error
         cuts = len(self._partition.cuts)
         return Encoded(batch, tuple(tensors[:cuts]), tuple(tensors[cuts:]), self._partition.columns, self.encode)
 

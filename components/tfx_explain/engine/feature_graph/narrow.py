@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph.encoded import as_batch
-from tfx_explain.engine.feature_graph.errors import BatchDependentError, ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.encoded import as_batch, named_refusal
+from tfx_explain.engine.feature_graph.errors import BatchDependentError, SelfCheckError
 from tfx_explain.engine.feature_graph.narrow_cut import NarrowCut, find_narrow_cut
 from tfx_explain.engine.feature_graph.opened import OpenedModel
 from tfx_explain.engine.feature_graph.output import apply_link, in_unit
@@ -276,10 +276,8 @@ def _expected(opened: OpenedModel, rows: np.ndarray, alone: int) -> np.ndarray |
 
 
 def _run(function: Callable[..., list[tf.Tensor]], values: Sequence[tf.Tensor], rows: int) -> Any:
-    try:
+    with named_refusal(rows):
         return function(*values)
-    except tf.errors.InvalidArgumentError as error:
-        raise ExampleError(f"the model refuses one of {rows} rows: {error.message.splitlines()[0]}") from error
 
 
 def _ranked(spec: tf.TensorSpec, value: tf.Tensor) -> tf.TensorSpec:

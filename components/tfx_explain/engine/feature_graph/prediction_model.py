@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.blocked import find_blockers, no_gradient_sentence
 from tfx_explain.engine.feature_graph.dependencies import find_dependencies
-from tfx_explain.engine.feature_graph.encoded import Encoded, as_batch
-from tfx_explain.engine.feature_graph.errors import ExampleError, SelfCheckError
+from tfx_explain.engine.feature_graph.encoded import Encoded, as_batch, named_refusal
+from tfx_explain.engine.feature_graph.errors import SelfCheckError
 from tfx_explain.engine.feature_graph.flat_graph import topological
 from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
@@ -126,11 +126,8 @@ class PredictionModel:
             ExampleError: if the model's parser refuses a row; which one, TensorFlow does not always say.
         """
         batch = as_batch(examples)
-        try:
+        with named_refusal(len(batch)):
             return Encoded(batch, (), (self._logits(tf.constant(batch)),), (), self.encode)
-        except tf.errors.InvalidArgumentError as error:
-            reason = error.message.splitlines()[0]
-            raise ExampleError(f"the model refuses one of {len(batch)} rows: {reason}") from error
 
     def predict(self, encoded: Encoded) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
