@@ -31,7 +31,6 @@ from typing import Any
 import apache_beam as beam
 import network
 import tensorflow as tf
-from apache_beam.io import tfrecordio
 from apache_beam.options.pipeline_options import PipelineOptions
 from clock import Clock
 
@@ -43,6 +42,7 @@ from tfx_explain.explainer_gen import (
     columns,
     explain,
     profiles,
+    records,
     results,
     row_ids,
     sampled,
@@ -61,7 +61,7 @@ SLICINGS = {10: (5, 4), 50: (25, 24)}
 _RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 ITEMS = [
-    ("read", tfrecordio._TFRecordUtil, "read_record"),
+    ("read", records.ReadFile, "process"),
     ("hash and sample", sampled.Identify, "process"),
     ("hash and sample", row_ids, "row_ids"),
     *(("hash and sample", sampling.SmallestKeys, name) for name in ("add_input", "merge_accumulators")),

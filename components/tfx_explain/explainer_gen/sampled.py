@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.metrics import Metrics
-from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
 
 from tfx_explain.explainer_gen.examples import canonical
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.profiles import feature_values, profile
+from tfx_explain.explainer_gen.records import ReadRecords
 from tfx_explain.explainer_gen.row_ids import hexadecimal, ids_of
 from tfx_explain.explainer_gen.sampling import (
     Block,
+    Candidates,
     ContentSum,
     RowBatch,
     SamplePlan,
@@ -26,6 +26,7 @@ from tfx_explain.explainer_gen.sampling import (
     identify,
     is_in,
     make_block,
+    part_of,
     take_rows,
 )
 from tfx_explain.explainer_gen.slicing import SliceAssigner
@@ -43,7 +44,6 @@ from tfx_explain.names import SliceKey, slice_name
 NAMESPACE = "tfx_explain.ExplainerGen"
 MODEL_SAMPLE, PREDICTION, BACKGROUND = "model_sample", "prediction", "background"
 """Roles of rows: a model is split and verified on the first, a reference pins the others."""
-_RAW = "raw"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +72,14 @@ def sample_examples(
 ) -> Sample:
     """Reads examples and takes the sample; arguments as those of `explain_examples`."""
     config = spec.config
-    batches = read_batches(pipeline, patterns, spec, read_batch_size)
+    batches, candidates = read_batches(pipeline, patterns, spec, read_batch_size)
     keys = batches | "Keys" >> beam.Map(lambda batch: batch.keys)
     smallest = beam.pvalue.AsSingleton(
         keys | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(config.max_examples + 1))
     )
     content = beam.pvalue.AsSingleton(keys | "SumContent" >> beam.CombineGlobally(ContentSum()))
     slices = _plan_slices(pipeline, batches, smallest, spec)
-    sample = batches | "TakeSample" >> beam.FlatMap(take_sample, slices)
+    sample = candidates | "TakeSample" >> beam.FlatMap(take_sample, slices)
     ids = (
         sample
         | "Ids" >> beam.Map(lambda batch: ids_of(batch.keys))
@@ -106,37 +106,51 @@ def sample_examples(
 
 def read_batches(
     pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], spec: JobSpec, batch_size: int
-) -> beam.PCollection[RowBatch]:
-    """Serialised examples in batches, with their keys and slices; TFX-BSL reads."""
+) -> tuple[beam.PCollection[RowBatch], beam.PCollection[RowBatch]]:
+    """(keys and slices of all rows in batches, those rows that can still be in the sample, with their examples)."""
     parts = []
     for number, (split, pattern) in enumerate(patterns):
-        source = RawTfRecordTFXIO([pattern], raw_record_column_name=_RAW, telemetry_descriptors=["tfx_explain"])
         parts.append(
             pipeline
-            | f"Read[{number}]" >> source.BeamSource(batch_size)
-            | f"Identify[{number}]" >> beam.ParDo(Identify(spec, split))
+            | f"Read[{number}]" >> ReadRecords(pattern, batch_size)
+            | f"Identify[{number}]" >> beam.ParDo(Identify(spec, split)).with_outputs(Identify.CANDIDATES, main="all")
         )
     if not parts:
-        return pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
-    return parts | "Join" >> beam.Flatten()
+        nothing = pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
+        return nothing, nothing
+    return (
+        [part["all"] for part in parts] | "Join" >> beam.Flatten(),
+        [part[Identify.CANDIDATES] for part in parts] | "JoinCandidates" >> beam.Flatten(),
+    )
 
 
 class Identify(beam.DoFn):
-    """Serialised examples -> RowBatch."""
+    """Serialised examples -> RowBatch without them, and the rows that can be in the sample with them.
+
+    What is kept until the sample is known grows with the logarithm of the rows read: a row that is behind enough
+    others in all its slices is left out at once.
+    """
+
+    CANDIDATES = "candidates"
 
     def __init__(self, spec: JobSpec, split: int):
         self._spec, self._split = spec, split
         self._assigner: SliceAssigner | None = None
+        self._candidates: Candidates | None = None
         self._read = Metrics.counter(NAMESPACE, "rows_read")
 
-    def process(self, batch: pa.RecordBatch) -> Iterable[RowBatch]:
+    def process(self, raw: list[bytes]) -> Iterable[RowBatch | beam.pvalue.TaggedOutput]:
         """Identifies one batch."""
-        if self._assigner is None:
-            self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
-        raw = batch.column(batch.schema.names.index(_RAW)).flatten().to_pylist()
-        self._read.inc(len(raw))
         config = self._spec.config
-        yield identify(raw, self._split, config.seed, config.cluster_key, self._assigner)
+        if self._assigner is None or self._candidates is None:
+            self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
+            self._candidates = Candidates(config.max_examples, config.slices.min_rows_per_slice)
+        self._read.inc(len(raw))
+        batch = identify(raw, self._split, config.seed, config.cluster_key, self._assigner)
+        chosen = self._candidates.of(batch)
+        if len(chosen):
+            yield beam.pvalue.TaggedOutput(self.CANDIDATES, part_of(batch, chosen))
+        yield dataclasses.replace(batch, raw=[])
 
 
 def take_sample(batch: RowBatch, slices: SlicePlan) -> Iterable[RowBatch]:
