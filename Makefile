@@ -25,8 +25,10 @@ lint: environment
 bench: environment
 	$(PYTHON) -W ignore benchmarks/integrated_gradients.py
 	$(PYTHON) -W ignore benchmarks/aggregation.py
+	$(PYTHON) -W ignore benchmarks/job.py
+	$(PYTHON) -W ignore benchmarks/permutation.py
 	$(PYTHON) -W ignore benchmarks/memory.py
-	@echo "results: benchmarks/results/aggregation.json, benchmarks/results/memory.json"
+	@echo "results: benchmarks/results/ aggregation.json, job.json, permutation.json, memory.json"
 
 environment: .venv/.complete
 

@@ -13,7 +13,7 @@ for TensorFlow on both sides.
 slices are finished) is measured on 4,096 rows, and a second ratio leaves it out.
 
 Both sides run in turn; figures are medians. An item's time is counted once, for the innermost item it belongs to; what
-belongs to none is Beam's: its reading, its queues and the pickling between stages.
+belongs to none is Beam's: its queues, and the pickling between stages.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ SLICINGS = {10: (5, 4), 50: (25, 24)}
 _RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 ITEMS = [
-    ("read", records.ReadFile, "process"),
+    ("read", records, "read_file"),
     ("hash and sample", sampled.Identify, "process"),
     ("hash and sample", row_ids, "row_ids"),
     *(("hash and sample", sampling.SmallestKeys, name) for name in ("add_input", "merge_accumulators")),
     *(("hash and sample", sampling.ContentSum, name) for name in ("add_input", "merge_accumulators")),
     *(("hash and sample", sampling.UnionOfIds, name) for name in ("add_input", "merge_accumulators")),
-    *(("hash and sample", sampled, name) for name in ("take_sample", "pick_rows")),
-    *(("hash and sample", sampling, name) for name in ("by_block", "make_block")),
+    *(("hash and sample", sampled, name) for name in ("take_sample", "sampled_ids", "pick_rows")),
+    *(("hash and sample", sampling, name) for name in ("by_block", "make_block", "part_of")),
     *(("slices", strata, name) for name in ("sketch_slices", "plan_slices")),
     ("slices", strata.SketchSlice, "merge_accumulators"),
     ("slices", SliceAssigner, "assign"),
@@ -81,13 +81,16 @@ ITEMS = [
     ("integrate", integrated_gradients, "integrated_gradients"),
     ("explain, rest", explain.ModelExplainer, "explain"),
     ("explain, rest", explain.ModelExplainer, "predict"),
-    *((f"aggregate: {item}", aggregate, name) for item, name in (
-        ("totals", "block_totals"),
-        ("totals", "scale_of"),
-        ("parts", "slice_parts"),
-        ("sums", "sum_shard"),
-        ("finish", "finish_slice"),
-    )),
+    *(
+        (f"aggregate: {item}", aggregate, name)
+        for item, name in (
+            ("totals", "block_totals"),
+            ("totals", "scale_of"),
+            ("parts", "slice_parts"),
+            ("sums", "sum_shard"),
+            ("finish", "finish_slice"),
+        )
+    ),
     ("write", results, "write_rows"),
     ("write", results, "write_result"),
 ]

@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/permutation.py [--rows 10000] [--repeats 5]
 
 Prints a Markdown table and writes benchmarks/results/permutation.json. All times are CPU time of this process for one
-row, feature and repeat, with one thread for TensorFlow on all sides; what is compared runs in turn, figures are medians.
+row, feature and repeat, with one thread for TensorFlow on all sides. What is compared runs in turn; figures are
+medians.
 
 - bound: a forward pass of the 100-64-64-1 network, nothing else, in one compiled function over rows in memory, at its
   best batch size. Permuting and scoring are not in it.

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfx_explain.explainer_gen import records
-from tfx_explain.explainer_gen.records import batches_of
+from tfx_explain.explainer_gen.records import batches_of, matching_files, read_file
 
 pytestmark = pytest.mark.tf
 
@@ -55,3 +55,17 @@ def test_a_byte_that_changed_is_seen(data, at, what):
     broken[at] ^= 1
     with pytest.raises(ValueError, match=f"checksum of a {what} does not fit"):
         list(batches_of(io.BytesIO(bytes(broken)), 3, "rows"))
+
+
+def test_files_are_compressed_as_their_names_say(tmp_path, data):
+    (tmp_path / "a-0").write_bytes(data)
+    (tmp_path / "a-1.gz").write_bytes(gzip.compress(data))
+    files = sorted(matching_files(3, str(tmp_path / "a-*")))
+    assert [number for number, _ in files] == [3, 3]
+    for number, path in files:
+        assert [(n, r) for n, batch in read_file(7, number, path) for r in batch] == [(3, r) for r in ROWS]
+
+
+def test_a_pattern_without_files_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="must match a file.*none-\\*"):
+        list(matching_files(0, str(tmp_path / "none-*")))

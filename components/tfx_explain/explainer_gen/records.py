@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import apache_beam as beam
 import crcmod.predefined
-from apache_beam.io import fileio
-from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
@@ -18,33 +17,45 @@ _crc32c = crcmod.predefined.mkPredefinedCrcFun("crc-32c")
 
 
 class ReadRecords(beam.PTransform):
-    """-> the records of all files that match, in batches; files are compressed as their names say."""
+    """-> (number, records) in batches, of all files that match numbered patterns; names say how files are compressed.
 
-    def __init__(self, pattern: str, batch_size: int):
-        """Reads the files of a pattern, of which there must be one, into batches of at most so many records."""
+    One source for all patterns: what is flattened from several is held by some runners until all of it is there.
+    """
+
+    def __init__(self, patterns: Sequence[tuple[int, str]], batch_size: int):
+        """Reads the files of (number, pattern), into batches of at most so many records."""
         super().__init__()
-        self._pattern, self._batch_size = pattern, batch_size
+        self._patterns, self._batch_size = tuple(patterns), batch_size
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[list[bytes]]:
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection[tuple[int, list[bytes]]]:
         """Files are spread over the workers."""
         return (
             pipeline
-            | "Match" >> fileio.MatchFiles(self._pattern, empty_match_treatment=fileio.EmptyMatchTreatment.DISALLOW)
+            | "Patterns" >> beam.Create(self._patterns, reshuffle=False)
+            | "Match" >> beam.FlatMapTuple(matching_files)
             | "SpreadFiles" >> beam.Reshuffle()
-            | "ReadFile" >> beam.ParDo(ReadFile(self._batch_size))
+            | "ReadFile" >> beam.FlatMapTuple(functools.partial(read_file, self._batch_size))
         )
 
 
-class ReadFile(beam.DoFn):
-    """A file -> batches of its records."""
+def matching_files(number: int, pattern: str) -> Iterator[tuple[int, str]]:
+    """(number, path) of the files that match.
 
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
+    Raises:
+      ValueError: there is none.
+    """
+    (result,) = FileSystems.match([pattern])
+    if not result.metadata_list:
+        raise ValueError(f"a pattern of examples must match a file. Received: {pattern!r}, which matches none")
+    for file in result.metadata_list:
+        yield number, file.path
 
-    def process(self, file: FileMetadata) -> Iterator[list[bytes]]:
-        """Reads one file."""
-        with FileSystems.open(file.path) as stream:
-            yield from batches_of(stream, self._batch_size, file.path)
+
+def read_file(batch_size: int, number: int, path: str) -> Iterator[tuple[int, list[bytes]]]:
+    """(number, records) of one file, in batches."""
+    with FileSystems.open(path) as stream:
+        for batch in batches_of(stream, batch_size, path):
+            yield number, batch
 
 
 def batches_of(stream: BinaryIO, batch_size: int, name: str) -> Iterator[list[bytes]]:

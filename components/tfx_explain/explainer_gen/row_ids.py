@@ -30,7 +30,8 @@ def row_ids(columns: Columns, raw: Sequence[bytes]) -> np.ndarray:
       The 64-bit mixer is splitmix64's finaliser (Steele, Lea and Flood 2014).
     """
     lanes = np.zeros((2, columns.rows), np.uint64)
-    single, several = [], []
+    single: list[tuple[tuple[str, str], Column]] = []
+    several: list[tuple[tuple[str, str], Column]] = []
     for key, column in columns.columns.items():
         (single if _has_one_each(column, columns.rows) else several).append((key, column))
     for start in range(0, len(single), _TOGETHER):

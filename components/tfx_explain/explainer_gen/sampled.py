@@ -72,24 +72,24 @@ def sample_examples(
 ) -> Sample:
     """Reads examples and takes the sample; arguments as those of `explain_examples`."""
     config = spec.config
-    batches, candidates = read_batches(pipeline, patterns, spec, read_batch_size)
+    batches, candidates, keys_of_candidates = read_batches(pipeline, patterns, spec, read_batch_size)
     keys = batches | "Keys" >> beam.Map(lambda batch: batch.keys)
     smallest = beam.pvalue.AsSingleton(
         keys | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(config.max_examples + 1))
     )
     content = beam.pvalue.AsSingleton(keys | "SumContent" >> beam.CombineGlobally(ContentSum()))
     slices = _plan_slices(pipeline, batches, smallest, spec)
-    sample = candidates | "TakeSample" >> beam.FlatMap(take_sample, slices)
     ids = (
-        sample
-        | "Ids" >> beam.Map(lambda batch: ids_of(batch.keys))
+        keys_of_candidates
+        | "SampledIds" >> beam.FlatMap(sampled_ids, slices)
         | "UnionOfIds" >> beam.CombineGlobally(UnionOfIds())
     )
     plan = beam.pvalue.AsSingleton(
         ids | "PlanSample" >> beam.Map(SamplePlan.of, smallest, config.max_examples, config.batch_size)
     )
     blocks = (
-        sample
+        candidates
+        | "TakeSample" >> beam.FlatMap(take_sample, slices)
         | "ByBlock" >> beam.FlatMap(by_block, plan)
         | "GroupBlocks" >> beam.GroupByKey()
         | "MakeBlocks" >> beam.MapTuple(make_block)
@@ -106,22 +106,17 @@ def sample_examples(
 
 def read_batches(
     pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], spec: JobSpec, batch_size: int
-) -> tuple[beam.PCollection[RowBatch], beam.PCollection[RowBatch]]:
-    """(keys and slices of all rows in batches, those rows that can still be in the sample, with their examples)."""
-    parts = []
-    for number, (split, pattern) in enumerate(patterns):
-        parts.append(
-            pipeline
-            | f"Read[{number}]" >> ReadRecords(pattern, batch_size)
-            | f"Identify[{number}]" >> beam.ParDo(Identify(spec, split)).with_outputs(Identify.CANDIDATES, main="all")
-        )
-    if not parts:
-        nothing = pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
-        return nothing, nothing
-    return (
-        [part["all"] for part in parts] | "Join" >> beam.Flatten(),
-        [part[Identify.CANDIDATES] for part in parts] | "JoinCandidates" >> beam.Flatten(),
+) -> tuple[beam.PCollection[RowBatch], beam.PCollection[RowBatch], beam.PCollection[RowBatch]]:
+    """(keys and slices of all rows, rows that can be in the sample, keys and slices of these), in batches.
+
+    The rows themselves go on in one way only: what is read in two stages is held in between.
+    """
+    parts = (
+        pipeline
+        | "Read" >> ReadRecords(patterns, batch_size)
+        | "Identify" >> beam.ParDo(Identify(spec)).with_outputs(Identify.CANDIDATES, Identify.KEYS, main="all")
     )
+    return parts["all"], parts[Identify.CANDIDATES], parts[Identify.KEYS]
 
 
 class Identify(beam.DoFn):
@@ -131,26 +126,36 @@ class Identify(beam.DoFn):
     others in all its slices is left out at once.
     """
 
-    CANDIDATES = "candidates"
+    CANDIDATES, KEYS = "candidates", "keys"
 
-    def __init__(self, spec: JobSpec, split: int):
-        self._spec, self._split = spec, split
+    def __init__(self, spec: JobSpec):
+        self._spec = spec
         self._assigner: SliceAssigner | None = None
         self._candidates: Candidates | None = None
         self._read = Metrics.counter(NAMESPACE, "rows_read")
 
-    def process(self, raw: list[bytes]) -> Iterable[RowBatch | beam.pvalue.TaggedOutput]:
-        """Identifies one batch."""
+    def process(self, element: tuple[int, list[bytes]]) -> Iterable[RowBatch | beam.pvalue.TaggedOutput]:
+        """Identifies one batch of a split."""
+        split, raw = element
         config = self._spec.config
         if self._assigner is None or self._candidates is None:
             self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
             self._candidates = Candidates(config.max_examples, config.slices.min_rows_per_slice)
         self._read.inc(len(raw))
-        batch = identify(raw, self._split, config.seed, config.cluster_key, self._assigner)
+        batch = identify(raw, split, config.seed, config.cluster_key, self._assigner)
         chosen = self._candidates.of(batch)
         if len(chosen):
-            yield beam.pvalue.TaggedOutput(self.CANDIDATES, part_of(batch, chosen))
+            part = part_of(batch, chosen)
+            yield beam.pvalue.TaggedOutput(self.CANDIDATES, part)
+            yield beam.pvalue.TaggedOutput(self.KEYS, dataclasses.replace(part, raw=[]))
         yield dataclasses.replace(batch, raw=[])
+
+
+def sampled_ids(batch: RowBatch, slices: SlicePlan) -> Iterable[np.ndarray]:
+    """The ids of a batch's rows that are in the sample."""
+    rows, _ = slices.taken(batch)
+    if len(rows):
+        yield ids_of(batch.keys[rows])
 
 
 def take_sample(batch: RowBatch, slices: SlicePlan) -> Iterable[RowBatch]:

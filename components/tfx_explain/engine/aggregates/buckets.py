@@ -284,9 +284,7 @@ def _add_features(
     spread = None if ones else np.repeat(weight, count)
     number = np.bincount(flat.ravel(), minlength=size)
     out.bin_sums["bin_rows"][bucket] += number
-    out.bin_sums["bin_weight"][bucket] += (
-        number if ones else np.bincount(flat.ravel(), weights=spread, minlength=size)
-    )
+    out.bin_sums["bin_weight"][bucket] += number if ones else np.bincount(flat.ravel(), weights=spread, minlength=size)
     out.bin_sums["bin_sum"][bucket] += np.bincount(flat.ravel(), weights=weighted.ravel(), minlength=size)
     counted = np.flatnonzero(label)
     out.bin_sums["bin_sum_label"][bucket] += np.bincount(

@@ -33,7 +33,9 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
 
     if task == "binary":
         return {
-            "auc": measure(_areas(draws, statistics.scores["scores_negative"], statistics.scores["scores_positive"]), filled),
+            "auc": measure(
+                _areas(draws, statistics.scores["scores_negative"], statistics.scores["scores_positive"]), filled
+            ),
             "binary_accuracy": mean("sum_correct"),
             "binary_crossentropy": mean("sum_log_loss"),
             "label_mean": mean("sum_label"),
