@@ -9,7 +9,7 @@ for TensorFlow on both sides.
   in memory, at its best batch size.
 - job: integrated gradients of the exported network, as a Beam pipeline in one in-process runner: TFRecords are read,
   identified, sampled (all of them are taken), explained in blocks, sliced, summed, finished and written. Once with 10
-  slices and once with 50. What the job costs whatever its rows (the model is loaded and traced, the pipeline is built, 50
+  slices and once with 50. What the job costs whatever its rows (the model is loaded and traced, the pipeline is built,
 slices are finished) is measured on 4,096 rows, and a second ratio leaves it out.
 
 Both sides run in turn; figures are medians. An item's time is counted once, for the innermost item it belongs to; what

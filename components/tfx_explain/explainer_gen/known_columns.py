@@ -60,9 +60,11 @@ def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -
       offsets: [rows + 1].
     """
     rows = len(offsets) - 1
-    single = len(values) == rows and bool((np.diff(offsets) == 1).all())
+    single = len(values) == rows and bool((offsets[1:] - offsets[:-1] == 1).all())
+    if kind == "f" and single:
+        return _float_size(name)
     if kind == "f":
-        lists = _field(4 * (np.ones(1, np.int64) if single else np.diff(offsets)))
+        lists = _field(4 * np.diff(offsets))
     else:
         if kind == "i":
             each = _varint(values.view(np.uint64))
@@ -74,6 +76,12 @@ def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -
         lists = _field(each) if kind == "i" else each
     entry = _field(_field(np.full(1, name)) + _field(_field(lists)))
     return entry if single else np.where(np.diff(offsets) > 0, entry, 0)
+
+
+@functools.lru_cache(maxsize=1000)
+def _float_size(name: int) -> np.ndarray:
+    """Bytes of the entry of one float: int64 [1]."""
+    return _field(_field(np.full(1, name)) + _field(_field(_field(np.full(1, 4)))))
 
 
 def _field(size: np.ndarray) -> np.ndarray:
