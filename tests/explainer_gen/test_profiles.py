@@ -6,6 +6,8 @@ from tfx_explain.engine.methods.input_baseline import central_value, mode, weigh
 from tfx_explain.explainer_gen.profiles import feature_values, profile
 from tfx_explain.explainer_gen.sampling import identify, make_block
 
+pytestmark = pytest.mark.tf
+
 
 def profiles(rows, categorical_ints=frozenset()):
     found = {}

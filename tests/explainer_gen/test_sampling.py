@@ -21,6 +21,8 @@ from tfx_explain.explainer_gen.sampling import (
 from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
 from tfx_explain.explainer_gen.strata import SketchSlice, plan_slices, sketch_slices
 
+pytestmark = pytest.mark.tf
+
 
 def rows(count, start=0):
     return [serialise([("n", "i", [i]), ("x", "f", [i / 7])]) for i in range(start, start + count)]
