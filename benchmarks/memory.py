@@ -3,12 +3,14 @@
     .venv/bin/python benchmarks/memory.py
 
 Every number of rows runs in a process of its own; its peak is the kernel's (VmHWM), imports included. Rows are made
-block by block, and a slice's shards one key at a time, as they are asked for: what is measured is our accumulators, not
-what a runner holds between stages. It fails when a peak leaves that of the fewest rows by more than 10 % and 50 MB, or
-an element is larger than 16 MB. Writes benchmarks/results/memory.json.
+block by block, and a slice's shards one key at a time, as they are asked for: what is measured is our accumulators; of
+the job, also what a runner holds between stages. It fails when a peak leaves that of the fewest rows by more than 10 %
+and 50 MB, or an element is larger than 16 MB. Writes benchmarks/results/memory.json.
 
 - read: small tf.Examples in batches of 1,000 are identified, sliced and sketched; max_examples stays at 10,000.
 - aggregate: explained rows of 20 features, in 10 slices, are summed by shard and finished, all of them in the sample.
+- job: the whole job of a one-layer network, from a TFRecord to the artifact's files, in one in-process runner, which
+  holds what lies between stages; max_examples stays at 10,000.
 - elements: pickled sizes with a feature of 1,000 values as slices and 100 features.
 """
 
@@ -20,6 +22,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -45,7 +48,11 @@ from tfx_explain.explainer_gen.strata import SketchSlice, SlicePlan, SliceSketch
 from tfx_explain.names import NUM_BUCKETS, SliceKey
 
 RESULT = pathlib.Path(__file__).parent / "results" / "memory.json"
-SIZES = {"read": (10_000, 1_000_000), "aggregate": (10_000, 100_000, 1_000_000)}
+SIZES = {
+    "read": (10_000, 1_000_000),
+    "aggregate": (10_000, 100_000, 1_000_000),
+    "job": (10_000, 100_000, 1_000_000),
+}
 READ_ROWS, MAX_EXAMPLES = 1_000, 10_000
 VALUES, ROWS_OF_A_VALUE = 1_000, 600
 FLAT_PART, FLAT_MB, LARGEST_MB = 0.1, 50.0, 16.0
@@ -116,6 +123,45 @@ def aggregate(rows: int) -> None:
             raise ValueError(f"all rows must be summed. Received: {outcome.rows} of {count}")
 
 
+def job(rows: int) -> None:
+    """The whole job; rows are written first, a few at a time."""
+    import apache_beam as beam
+    import tensorflow as tf
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from tfx_explain.config import ExplainConfig
+    from tfx_explain.explainer_gen.job import explain_examples
+    from tfx_explain.explainer_gen.job_spec import JobSpec
+    from tfx_explain.explainer_gen.results import JOB_FILE
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        network = tf.Module()
+        network.weights = tf.Variable(tf.ones([2, 1]))
+        spec = {"x": tf.io.FixedLenFeature([1], tf.float32), "y": tf.io.FixedLenFeature([1], tf.int64)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def serve(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            parsed = tf.io.parse_example(examples, spec)
+            both = tf.concat([parsed["x"] / 1e6, tf.cast(parsed["y"], tf.float32)], axis=1)
+            return {"outputs": tf.sigmoid(both @ network.weights)}
+
+        network.serve = serve
+        tf.saved_model.save(network, str(folder / "model"), signatures={"serving_default": serve})
+        with tf.io.TFRecordWriter(str(folder / "rows")) as writer:
+            for batch in example_batches(rows):
+                for raw in batch:
+                    writer.write(raw)
+        config = ExplainConfig.make({"max_examples": MAX_EXAMPLES, "permutation_importance": {"repeats": 0}})
+        job_spec = JobSpec(str(folder / "model"), config, Slicing((((PLACE,), ()),)), fingerprint="model")
+        options = PipelineOptions(["--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"])
+        with beam.Pipeline(options=options) as pipeline:
+            explain_examples(pipeline, [(0, str(folder / "rows"))], job_spec, name, READ_ROWS)
+        result = json.loads((folder / JOB_FILE).read_text(encoding="utf-8"))
+    if result["error"] or result["rows_read"] != rows or result["rows_explained"] < min(rows, MAX_EXAMPLES):
+        raise ValueError(f"the job must read all rows and explain a sample. Received: {result}")
+
+
 def elements() -> dict[str, float]:
     """Largest pickled size in MB of what goes from stage to stage."""
     sizes: dict[str, float] = {}
@@ -174,7 +220,7 @@ def memory_mb(name: str) -> float:
 def run_case(case: str, rows: int) -> dict[str, float]:
     """One case in this process."""
     before = memory_mb("VmRSS")
-    {"read": read, "aggregate": aggregate}[case](rows)
+    {"read": read, "aggregate": aggregate, "job": job}[case](rows)
     return {"rows": rows, "imports_mb": before, "peak_mb": memory_mb("VmHWM")}
 
 

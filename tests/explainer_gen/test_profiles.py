@@ -6,6 +6,8 @@ from tfx_explain.engine.methods.input_baseline import central_value, mode, weigh
 from tfx_explain.explainer_gen.profiles import profiles_of
 from tfx_explain.explainer_gen.sampling import identify, make_block
 
+pytestmark = pytest.mark.tf
+
 
 def profiles(rows, categorical_ints=frozenset()):
     return {found.name: found for found in profiles_of([make_block(0, [identify(rows, 0, 0)])], categorical_ints)}

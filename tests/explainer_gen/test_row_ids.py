@@ -5,6 +5,8 @@ from tests.explainer_gen.examples_data import BROKEN, serialise
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.row_ids import buckets, hexadecimal, ids_of, order_keys, row_ids
 
+pytestmark = pytest.mark.tf
+
 FROZEN = "acf2ba883cd8a39c83c768e7bf9aef61"
 ROW = [("x", "f", [1.5, -2.0]), ("n", "i", [-3]), ("s", "b", [b"red", b""])]
 

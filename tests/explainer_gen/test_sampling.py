@@ -1,11 +1,13 @@
 import random
 
 import numpy as np
+import pytest
 from tests.explainer_gen.examples_data import serialise
 
 from tfx_explain.config import Slices
 from tfx_explain.explainer_gen.row_ids import ids_of
 from tfx_explain.explainer_gen.sampling import (
+    Candidates,
     ContentSum,
     SamplePlan,
     SmallestKeys,
@@ -13,9 +15,13 @@ from tfx_explain.explainer_gen.sampling import (
     by_block,
     identify,
     make_block,
+    part_of,
     take_rows,
 )
-from tfx_explain.explainer_gen.strata import plan_slices
+from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
+from tfx_explain.explainer_gen.strata import SketchSlice, plan_slices, sketch_slices
+
+pytestmark = pytest.mark.tf
 
 
 def rows(count, start=0):
@@ -115,3 +121,46 @@ def test_the_content_sum_knows_order_and_shards_from_content():
 def test_no_rows_make_no_blocks():
     plan, found = blocks([], 10, 4)
     assert (plan.rows, plan.blocks, found) == (0, 0, [])
+
+
+@pytest.mark.parametrize("size", [1, 7, 250])
+def test_what_no_candidate_is_cannot_be_in_the_sample(size):
+    raw = [serialise([("n", "i", [i]), ("group", "i", [i % 40 % 9])]) for i in range(700)]
+    assigner = SliceAssigner(Slicing(((("group",), ()),)), "")
+    parts = [identify(raw[i : i + size], 0, 0, assigner=assigner) for i in range(0, len(raw), size)]
+    max_examples, per_slice = 60, 30
+
+    def sample(batches):
+        combine, sketch = SmallestKeys(max_examples + 1), SketchSlice(per_slice + 1)
+        first, sketches = combine.create_accumulator(), {}
+        for batch in parts:
+            first = combine.add_input(first, batch.keys)
+            for key, part in sketch_slices(batch, per_slice + 1):
+                sketches[key] = sketch.add_input(sketches.get(key, sketch.create_accumulator()), part)
+        settings = Slices(min_rows_per_slice=per_slice)
+        plan = plan_slices(None, combine.extract_output(first), sketches.items(), [], max_examples, settings, ())
+        taken = [take_rows(b, *plan.taken(b)) for b in batches]
+        order = np.argsort(np.concatenate([t.keys for t in taken]))
+        return [
+            np.concatenate([t.keys for t in taken])[order].tobytes(),
+            np.concatenate([t.probability for t in taken])[order].tobytes(),
+            [[r for t in taken for r in t.raw][i] for i in order],
+        ]
+
+    candidates = Candidates(max_examples, per_slice)
+    kept = [part_of(batch, candidates.of(batch)) for batch in parts]
+    assert sample(kept) == sample(parts)
+    assert sum(len(b.keys) for b in kept) < 700
+
+
+def test_keys_that_come_in_parts_are_the_same_set():
+    keys = np.concatenate([b.keys for b in batches(rows(500), 500)] * 2)
+    rng = np.random.default_rng(0)
+    for k in (1, 100, 499, 500, 2000):
+        combine = SmallestKeys(k)
+        state = combine.create_accumulator()
+        for part in np.array_split(rng.permutation(keys), 37):
+            state = combine.add_input(state, part)
+        np.testing.assert_array_equal(combine.extract_output(state), np.unique(keys)[:k])
+        merged = combine.merge_accumulators([state, combine.create_accumulator(), state])
+        np.testing.assert_array_equal(combine.extract_output(merged), np.unique(keys)[:k])

@@ -11,6 +11,8 @@ from tfx_explain.explainer_gen.row_ids import ids_of
 from tfx_explain.explainer_gen.sampling import SmallestKeys, identify
 from tfx_explain.explainer_gen.strata import SketchSlice, columns_of, plan_slices, sketch_slices
 
+pytestmark = pytest.mark.tf
+
 
 @dataclasses.dataclass(frozen=True)
 class Members:

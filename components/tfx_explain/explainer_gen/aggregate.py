@@ -22,7 +22,7 @@ from tfx_explain.explainer_gen.explain import ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
-from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.explainer_gen.strata import ALL, SlicePlan
 from tfx_explain.names import NUM_BUCKETS
 
 ROWS_OF_A_SHARD = 8192
@@ -195,9 +195,11 @@ def memberships(block: ExplainedBlock) -> Iterator[tuple[int, np.ndarray, np.nda
 
 def shard_count(plan: SlicePlan, place: int, max_examples: int) -> int:
     """In how many shards a slice is summed: decided by the plan alone."""
-    rows = max_examples
+    rows = float(max_examples)
     if 0 < place <= len(plan.rows):
-        rows = min(rows, list(plan.rows.values())[place - 1])
+        key, read = list(plan.rows.items())[place - 1]
+        threshold = max(plan.overall, plan.thresholds.get(key, 0))
+        rows = min(rows, read if threshold == ALL else read * threshold / 2.0**64)  # those expected in the sample
     shards = 1
     while shards * ROWS_OF_A_SHARD < rows and shards < NUM_BUCKETS:
         shards *= 2

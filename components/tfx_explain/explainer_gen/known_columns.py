@@ -50,8 +50,8 @@ def _parser(layout: Layout) -> Callable[[tf.Tensor], list[tuple[tf.Tensor, tf.Te
     return tf.function(parse, autograph=False).get_concrete_function(tf.TensorSpec([None], tf.string))
 
 
-def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -> np.ndarray | int:
-    """Bytes of a feature's entry in the map of each row, 0 where it has no value: int64 [rows], or one for all rows.
+def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Bytes of a feature's entry in the map of each row, 0 where it has no value: int64 [rows], or [1] for all rows.
 
     Args:
       name: bytes of the feature's name.
@@ -60,9 +60,11 @@ def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -
       offsets: [rows + 1].
     """
     rows = len(offsets) - 1
-    single = len(values) == rows and bool((np.diff(offsets) == 1).all())
+    single = len(values) == rows and bool((offsets[1:] - offsets[:-1] == 1).all())
+    if kind == "f" and single:
+        return _float_size(name)
     if kind == "f":
-        lists = _field(np.int64(4) if single else 4 * np.diff(offsets))
+        lists = _field(4 * np.diff(offsets))
     else:
         if kind == "i":
             each = _varint(values.view(np.uint64))
@@ -72,8 +74,14 @@ def _entry_size(name: int, kind: str, values: np.ndarray, offsets: np.ndarray) -
             ends = np.concatenate([[0], np.cumsum(each)])
             each = ends[offsets[1:]] - ends[offsets[:-1]]
         lists = _field(each) if kind == "i" else each
-    entry = _field(_field(np.int64(name)) + _field(_field(lists)))
+    entry = _field(_field(np.full(1, name)) + _field(_field(lists)))
     return entry if single else np.where(np.diff(offsets) > 0, entry, 0)
+
+
+@functools.lru_cache(maxsize=1000)
+def _float_size(name: int) -> np.ndarray:
+    """Bytes of the entry of one float: int64 [1]."""
+    return _field(_field(np.full(1, name)) + _field(_field(_field(np.full(1, 4)))))
 
 
 def _field(size: np.ndarray | np.integer) -> np.ndarray:

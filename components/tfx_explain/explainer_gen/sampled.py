@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.metrics import Metrics
-from tfx_bsl.tfxio.raw_tf_record import RawTfRecordTFXIO
 
 from tfx_explain.explainer_gen.examples import canonical
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.profiles import feature_values, profile
+from tfx_explain.explainer_gen.records import ReadRecords
 from tfx_explain.explainer_gen.row_ids import hexadecimal, ids_of
 from tfx_explain.explainer_gen.sampling import (
     Block,
+    Candidates,
     ContentSum,
     RowBatch,
     SamplePlan,
@@ -26,6 +26,7 @@ from tfx_explain.explainer_gen.sampling import (
     identify,
     is_in,
     make_block,
+    part_of,
     take_rows,
 )
 from tfx_explain.explainer_gen.slicing import SliceAssigner
@@ -44,7 +45,6 @@ from tfx_explain.names import SliceKey, slice_name
 NAMESPACE = "tfx_explain.ExplainerGen"
 MODEL_SAMPLE, PREDICTION, BACKGROUND = "model_sample", "prediction", "background"
 """Roles of rows: a model is split and verified on the first, a reference pins the others."""
-_RAW = "raw"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,24 +73,24 @@ def sample_examples(
 ) -> Sample:
     """Reads examples and takes the sample; arguments as those of `explain_examples`."""
     config = spec.config
-    batches = read_batches(pipeline, patterns, spec, read_batch_size)
+    batches, candidates, keys_of_candidates = read_batches(pipeline, patterns, spec, read_batch_size)
     keys = batches | "Keys" >> beam.Map(lambda batch: batch.keys)
     smallest = beam.pvalue.AsSingleton(
         keys | "SmallestKeys" >> beam.CombineGlobally(SmallestKeys(config.max_examples + 1))
     )
     content = beam.pvalue.AsSingleton(keys | "SumContent" >> beam.CombineGlobally(ContentSum()))
     slices = _plan_slices(pipeline, batches, smallest, spec)
-    sample = batches | "TakeSample" >> beam.FlatMap(take_sample, slices)
     ids = (
-        sample
-        | "Ids" >> beam.Map(lambda batch: ids_of(batch.keys))
+        keys_of_candidates
+        | "SampledIds" >> beam.FlatMap(sampled_ids, slices)
         | "UnionOfIds" >> beam.CombineGlobally(UnionOfIds())
     )
     plan = beam.pvalue.AsSingleton(
         ids | "PlanSample" >> beam.Map(SamplePlan.of, smallest, config.max_examples, config.batch_size)
     )
     blocks = (
-        sample
+        candidates
+        | "TakeSample" >> beam.FlatMap(take_sample, slices)
         | "ByBlock" >> beam.FlatMap(by_block, plan)
         | "GroupBlocks" >> beam.GroupByKey()
         | "MakeBlocks" >> beam.MapTuple(make_block)
@@ -107,38 +107,57 @@ def sample_examples(
 
 def read_batches(
     pipeline: beam.Pipeline, patterns: Sequence[tuple[int, str]], spec: JobSpec, batch_size: int
-) -> beam.PCollection[RowBatch]:
-    """Serialised examples in batches, with their keys and slices; TFX-BSL reads."""
-    parts = []
-    for number, (split, pattern) in enumerate(patterns):
-        source = RawTfRecordTFXIO([pattern], raw_record_column_name=_RAW, telemetry_descriptors=["tfx_explain"])
-        parts.append(
-            pipeline
-            | f"Read[{number}]" >> source.BeamSource(batch_size)
-            | f"Identify[{number}]" >> beam.ParDo(Identify(spec, split))
-        )
-    if not parts:
-        return pipeline | "NoFiles" >> beam.Create([], reshuffle=False)
-    return parts | "Join" >> beam.Flatten()
+) -> tuple[beam.PCollection[RowBatch], beam.PCollection[RowBatch], beam.PCollection[RowBatch]]:
+    """(keys and slices of all rows, rows that can be in the sample, keys and slices of these), in batches.
+
+    The rows themselves go on in one way only: what is read in two stages is held in between.
+    """
+    parts = (
+        pipeline
+        | "Read" >> ReadRecords(patterns, batch_size)
+        | "Identify" >> beam.ParDo(Identify(spec)).with_outputs(Identify.CANDIDATES, Identify.KEYS, main="all")
+    )
+    return parts["all"], parts[Identify.CANDIDATES], parts[Identify.KEYS]
 
 
 class Identify(beam.DoFn):
-    """Serialised examples -> RowBatch."""
+    """Serialised examples -> RowBatch without them, and the rows that can be in the sample with them.
 
-    def __init__(self, spec: JobSpec, split: int):
-        self._spec, self._split = spec, split
+    What is kept until the sample is known grows with the logarithm of the rows read: a row that is behind enough
+    others in all its slices is left out at once.
+    """
+
+    CANDIDATES, KEYS = "candidates", "keys"
+
+    def __init__(self, spec: JobSpec):
+        self._spec = spec
         self._assigner: SliceAssigner | None = None
+        self._candidates: Candidates | None = None
         self._read = Metrics.counter(NAMESPACE, "rows_read")
 
-    def process(self, batch: pa.RecordBatch) -> Iterable[RowBatch]:
-        """Identifies one batch."""
-        if self._assigner is None:
-            import_libraries(self._spec.config.op_libraries)
-            self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
-        raw = batch.column(batch.schema.names.index(_RAW)).flatten().to_pylist()
-        self._read.inc(len(raw))
+    def process(self, element: tuple[int, list[bytes]]) -> Iterable[RowBatch | beam.pvalue.TaggedOutput]:
+        """Identifies one batch of a split."""
+        split, raw = element
         config = self._spec.config
-        yield identify(raw, self._split, config.seed, config.cluster_key, self._assigner)
+        if self._assigner is None or self._candidates is None:
+            import_libraries(config.op_libraries)
+            self._assigner = SliceAssigner(self._spec.slicing, self._spec.model_path)
+            self._candidates = Candidates(config.max_examples, config.slices.min_rows_per_slice)
+        self._read.inc(len(raw))
+        batch = identify(raw, split, config.seed, config.cluster_key, self._assigner)
+        chosen = self._candidates.of(batch)
+        if len(chosen):
+            part = part_of(batch, chosen)
+            yield beam.pvalue.TaggedOutput(self.CANDIDATES, part)
+            yield beam.pvalue.TaggedOutput(self.KEYS, dataclasses.replace(part, raw=[]))
+        yield dataclasses.replace(batch, raw=[])
+
+
+def sampled_ids(batch: RowBatch, slices: SlicePlan) -> Iterable[np.ndarray]:
+    """The ids of a batch's rows that are in the sample."""
+    rows, _ = slices.taken(batch)
+    if len(rows):
+        yield ids_of(batch.keys[rows])
 
 
 def take_sample(batch: RowBatch, slices: SlicePlan) -> Iterable[RowBatch]:

@@ -12,6 +12,7 @@ import numpy as np
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.examples import canonical
 from tfx_explain.explainer_gen.row_ids import ID_DTYPE, KEY_DTYPE, cluster_ids, ids_of, order_keys, row_ids
+from tfx_explain.names import SliceKey
 
 if TYPE_CHECKING:
     from tfx_explain.explainer_gen.slicing import Memberships, SliceAssigner
@@ -21,6 +22,8 @@ MODEL_SAMPLE_ROWS = 64
 PREDICTION_ROWS = 512
 BACKGROUND_ROWS = 48
 """Rows that a reference pins, raw."""
+
+_BOUNDED_SLICES = 10_000  # slices whose first rows a worker knows; of others it keeps all rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +128,7 @@ class SmallestKeys(beam.CombineFn):
         """Adds a batch's keys."""
         if len(accumulator) == self._k:
             element = element[element < accumulator[-1]]
-            if not len(element):
-                return accumulator
-        return np.unique(np.concatenate([accumulator, element]))[: self._k]
+        return _with(accumulator, element)[: self._k]
 
     def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
         """Joins partial results."""
@@ -136,6 +137,16 @@ class SmallestKeys(beam.CombineFn):
     def extract_output(self, accumulator: np.ndarray) -> np.ndarray:
         """Sorted keys."""
         return accumulator
+
+
+def _with(distinct: np.ndarray, element: np.ndarray) -> np.ndarray:
+    """Distinct rising values, and others put among them: what is there already is not sorted again."""
+    if not len(element):
+        return distinct
+    element = np.unique(element)
+    at = np.searchsorted(distinct, element)
+    new = ~is_in(element, distinct)
+    return np.insert(distinct, at[new], element[new])
 
 
 class ContentSum(beam.CombineFn):
@@ -175,7 +186,7 @@ class UnionOfIds(beam.CombineFn):
 
     def add_input(self, accumulator: np.ndarray, element: np.ndarray) -> np.ndarray:
         """Adds a batch's ids."""
-        return np.union1d(accumulator, element)
+        return _with(accumulator, element)
 
     def merge_accumulators(self, accumulators: Iterable[np.ndarray]) -> np.ndarray:
         """Joins partial results."""
@@ -202,6 +213,63 @@ def identify(
     keys = order_keys(ids, seed, cluster_ids(columns, raw, ids, cluster_key))
     members = None if assigner is None else assigner.assign(raw, columns)
     return RowBatch(keys, raw, np.full(len(raw), split, np.int16), members)
+
+
+class Candidates:
+    """Which rows of the batches of one worker can be in the sample, for all that was seen.
+
+    A row is in the sample when it is among the first rows of all, or of a slice. The first rows of some of the rows are
+    a bound: what stands behind them stands behind those of all rows too. So what is left out depends on what a worker
+    met before, and the sample does not.
+    """
+
+    def __init__(self, max_examples: int, rows_per_slice: int):
+        """Bounds for the overall sample and for slices."""
+        self._overall = SmallestKeys(max_examples + 1)
+        self._first = self._overall.create_accumulator()
+        self._of_slice = SmallestKeys(rows_per_slice + 1)
+        self._slices: dict[SliceKey, np.ndarray] = {}
+        self._sizes = max_examples + 1, rows_per_slice + 1
+
+    def of(self, batch: RowBatch) -> np.ndarray:
+        """Indices of the rows that can be in the sample: int64 [n], rising."""
+        self._first = self._overall.add_input(self._first, batch.keys)
+        kept = _up_to(batch.keys, self._first, self._sizes[0])
+        members = batch.members
+        if members is None:
+            return np.flatnonzero(kept)
+        order = np.argsort(members.slice, kind="stable")
+        ends = np.searchsorted(members.slice[order], np.arange(len(members.keys) + 1))
+        for index, key in enumerate(members.keys):
+            rows = members.row[order[ends[index] : ends[index + 1]]]
+            if not key or kept[rows].all():  # nothing can change: the bound may stay behind, which keeps more rows
+                continue
+            known = self._slices.get(key)
+            if known is None:
+                if len(self._slices) >= _BOUNDED_SLICES:
+                    kept[rows] = True
+                    continue
+                known = self._of_slice.create_accumulator()
+            self._slices[key] = known = self._of_slice.add_input(known, batch.keys[rows])
+            kept[rows] |= _up_to(batch.keys[rows], known, self._sizes[1])
+        return np.flatnonzero(kept)
+
+
+def _up_to(keys: np.ndarray, first: np.ndarray, size: int) -> np.ndarray:
+    """Bool [n]: the keys that do not stand behind the `size` first ones."""
+    return np.ones(len(keys), bool) if len(first) < size else keys <= first[-1]
+
+
+def part_of(batch: RowBatch, rows: np.ndarray) -> RowBatch:
+    """Some rows of a batch, int64 [n], rising, with their slices."""
+    out = take_rows(batch, rows)
+    if batch.members is None:
+        return out
+    place = np.full(len(batch.keys), -1)
+    place[rows] = np.arange(len(rows))
+    row = place[batch.members.row]
+    members = dataclasses.replace(batch.members, row=row[row >= 0], slice=batch.members.slice[row >= 0])
+    return dataclasses.replace(out, members=members)
 
 
 def by_block(batch: RowBatch, plan: SamplePlan) -> Iterable[tuple[int, RowBatch]]:
