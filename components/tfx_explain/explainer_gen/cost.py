@@ -112,7 +112,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
     explained, seconds = [], []
     for block in (blocks[0], *blocks):
         at = time.monotonic()
-        explained.append(explainer.explain(block, plan))
+        explained.append(explainer.explain(block, plan, min(rows_read, config.max_examples)))
         seconds.append(time.monotonic() - at)
     del explained[0]
     rows = sum(len(b.ids) for b in blocks)

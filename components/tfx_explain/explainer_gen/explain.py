@@ -245,8 +245,8 @@ class ModelExplainer:
             out[start : start + len(part)][fitted.ok] = self.model.predict(fitted.encoded)[: len(part)][fitted.ok]
         return out
 
-    def explain(self, block: Block, plan: SlicePlan) -> ExplainedBlock:
-        """Attributions of a block's rows; rows that fail are counted by reason."""
+    def explain(self, block: Block, plan: SlicePlan, rows_of_job: int) -> ExplainedBlock:
+        """Attributions of a block's rows, of so many in all; rows that fail are counted by reason."""
         columns = block.columns
         fitted = self._fit(block.raw, columns)
         ok, padded, encoded, failures = fitted.ok, fitted.rows, fitted.encoded, fitted.failures
@@ -273,7 +273,7 @@ class ModelExplainer:
         if isinstance(model, PredictionModel):
             result = no_attributions(model, encoded, target)
         elif self.method is not None:
-            result = self.method.attributions(encoded, target, block.ids, valid)
+            result = self.method.attributions(encoded, target, block.ids, valid, rows_of_job)
         n = len(ok)
         attributions = self.split.apply(result.attributions)
         finite = np.isfinite(attributions[:n]).all(axis=1) & np.isfinite(result.prediction[:n])

@@ -255,7 +255,7 @@ class Explain(_UsesModel):
         if explainer.facts.error is not None:
             yield _nothing_explained(block, explainer.facts)
             return
-        out = explainer.explain(block, slices)
+        out = explainer.explain(block, slices, plan.rows)
         self._explained.inc(len(out.ids))
         self._failed.inc(len(out.rows.failed_bucket))
         if self._spec.config.method in COMPLETE_METHODS:

@@ -249,7 +249,7 @@ class ExplainReference(beam.DoFn):
             yield PairedBlock(index, reason)
             return
         try:
-            reference = loaded.explainer.explain(block, slices)
+            reference = loaded.explainer.explain(block, slices, plan.rows)
         except _MODEL_FAULTS as error:
             yield PairedBlock(index, _sentence("could not be run", error))
             return

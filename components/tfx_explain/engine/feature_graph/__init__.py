@@ -1,5 +1,6 @@
 """SavedModel -> FeatureModel, PredictionModel, PermutationModel: an exported model's graph, cut at its raw features."""
 
+from tfx_explain.engine.feature_graph.compiled import CompiledModel
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral
 from tfx_explain.engine.feature_graph.errors import (
     BatchDependentError,
@@ -23,6 +24,7 @@ from tfx_explain.engine.feature_graph.prediction_model import PredictionModel
 
 __all__ = [
     "BatchDependentError",
+    "CompiledModel",
     "NamedOperation",
     "ConvergenceError",
     "CutPolicyError",

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch, named_refusal
 from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, SelfCheckError
+from tfx_explain.engine.feature_graph.flat_graph import topological
 from tfx_explain.engine.feature_graph.images import decoded_images
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
@@ -228,6 +229,7 @@ class FeatureModel:
         weights: np.ndarray,
         *,
         elements: Collection[str] = (),
+        compiled: bool = False,
     ) -> PathIntegral:
         """Integrated gradients from the input baseline to each row, by the given quadrature rule.
 
@@ -241,6 +243,7 @@ class FeatureModel:
             nodes: in [0, 1], float [steps].
             weights: float [steps], summing to 1.
             elements: attributed features whose attributions are wanted by element as well: by pixel, token or entry.
+            compiled: compile for this batch's shape with XLA; `CompiledModel` knows for which models that works.
 
         Returns:
             Attributions in the order of `features`, and the explained value at both ends. The one at the baseline is
@@ -255,10 +258,13 @@ class FeatureModel:
                 f"input_baseline must have one row, or as many as encoded ({rows}). Received: {len(input_baseline)}"
             )
         wanted = tuple(sorted(set(elements)))
+        if wanted and compiled:
+            raise ValueError(f"elements must be empty where compiled is True. Received: {list(wanted)}")
         self._check_elements(wanted)
         fused = _FUSED_NARROW if self._functions.width <= _NARROW_WIDTH else _FUSED_ROWS
         per_chunk = max(1, fused // rows) if self._stackable else 1
-        attributions, prediction, baseline_prediction, *by_element = self._functions.integrate(wanted)(
+        integrate = self._functions.integrate_compiled() if compiled else self._functions.integrate(wanted)
+        attributions, prediction, baseline_prediction, *by_element = integrate(
             list(encoded.cuts),
             list(encoded.frozen),
             list(input_baseline.cuts),
@@ -268,6 +274,15 @@ class FeatureModel:
         )
         by_feature = {feature: values.numpy() for feature, values in zip(wanted, by_element, strict=True)}
         return PathIntegral(attributions.numpy(), prediction.numpy(), baseline_prediction.numpy(), by_feature)
+
+    def behind_the_cut(self) -> tuple[list[tf.DType], list[str]]:
+        """(types of the tensors that the part behind the cut is fed with, types of its operations)."""
+        partition = self._partition
+        feeds = [*partition.cuts, *partition.frozen]
+        stop = [partition.flat.tensor(name).op for name in feeds]
+        target = partition.flat.tensor(partition.target)
+        inside = [op.type for op in topological([target], stop) if op not in set(stop)]
+        return [partition.flat.tensor(name).dtype for name in feeds], inside
 
     def tokens(self, encoded: Encoded, feature: str) -> list[list[str]] | None:
         """What the elements of a feature are, row by row, where the graph splits a text; None where it is not known."""

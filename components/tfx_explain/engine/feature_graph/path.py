@@ -69,6 +69,14 @@ class PathFunctions:
         """
         return self._trace(elements, functools.partial(self._integrate, elements), self._integrate_signature)
 
+    def integrate_compiled(self) -> Callable:
+        """The same without elements, compiled by XLA for each shape that it is called with."""
+        with self._tracing:
+            if "compiled" not in self._traced:
+                python_function = functools.partial(self._integrate, ())
+                self._traced["compiled"] = tf.function(python_function, autograph=False, jit_compile=True)
+            return self._traced["compiled"]
+
     def gradient(self) -> Callable:
         """(cuts, frozen, target) -> the gradient of the explained value, shaped as the cuts; traced at first use."""
         return self._trace("gradient", self._gradient, self._gradient_signature)
