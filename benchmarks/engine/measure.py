@@ -101,6 +101,7 @@ def measure(
         inputs = subject.encode(first, last)
         times["encode"].append(_MICRO * encode_s / (last - first))
         times["ours"].append(_MICRO * engine.seconds(blocks) / (last - first))
+        times["plain"].append(_MICRO * engine.seconds(blocks, plain=True) / (last - first))
         times["bound"].append(_MICRO * bound.seconds(inputs) / (last - first))
         at, to = (n * plan.peer_rows // plan.rounds for n in (number, number + 1))
         for name in list(running):
@@ -117,10 +118,11 @@ def measure(
     scale = summed_absolute(flat)
     out = {
         "rows": plan.rows,
-        "us": {key: statistics.median(times[key]) for key in ("ours", "bound", "encode")},
+        "us": {key: statistics.median(times[key]) for key in ("ours", "plain", "bound", "encode")},
         "rounds_us": dict(times),
         "ratio_to_bound": statistics.median(b / o for b, o in zip(times["bound"], times["ours"], strict=True)),
         "bound": bound.settings,
+        "compiled": engine.compiled,
         "completeness": {
             "ours": dataclasses.asdict(completeness(ours.attributions, gap, scale)),
             "bound": dataclasses.asdict(completeness(flat, gap, scale)),
@@ -158,6 +160,7 @@ def _warm(engine: Engine, subject: Subject) -> list[Any]:
     """The first block, which every comparison uses; computing it traces nothing later on."""
     blocks, _ = engine.blocks(subject.examples[:BLOCK_ROWS])
     engine.seconds(blocks)
+    engine.seconds(blocks, plain=True)
     return blocks
 
 

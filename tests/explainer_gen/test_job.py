@@ -19,7 +19,8 @@ from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, rea
 from tfx_explain.attribution_reference.store import Reference, read_reference, write_reference
 from tfx_explain.attribution_validator.evidence import judge_artifacts, read_candidate
 from tfx_explain.config import CostConfig, ExplainConfig, ValidationConfig
-from tfx_explain.explainer_gen import results
+from tfx_explain.engine.feature_graph import CompiledModel
+from tfx_explain.explainer_gen import method, results
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.cost import COST_FILE
 from tfx_explain.explainer_gen.examples import read_example, write_example
@@ -105,6 +106,32 @@ def test_input_batches_do_not_matter(read_batch_size, model, plain, tmp_path):
 def test_two_worker_processes_give_the_same_bytes(model, plain, tmp_path):
     explain(tmp_path / "a", model, plain[1], workers=2, read_batch_size=50)
     assert sums(tmp_path / "a") == sums(plain[0])
+
+
+def test_a_large_job_compiles_its_paths_and_says_the_same(model, plain, tmp_path, monkeypatch):
+    """Large is the job, not the block: batches of reading do not matter here either."""
+    config = CONFIG.model_copy(update={"batch_size": 512})
+    asked = []
+    own = CompiledModel.path_gradients
+
+    def path_gradients(self, encoded, *arguments, **options):
+        asked.append(len(encoded))
+        return own(self, encoded, *arguments, **options)
+
+    monkeypatch.setattr(CompiledModel, "path_gradients", path_gradients)
+    explain(tmp_path / "small", model, plain[1], config=config)
+    assert not asked
+    monkeypatch.setattr(method, "COMPILED_GRADIENTS", 1)
+    explain(tmp_path / "large", model, plain[1], config=config)
+    explain(tmp_path / "other", model, plain[1], config=config, read_batch_size=7)
+    assert 512 in asked
+    assert sums(tmp_path / "large") == sums(tmp_path / "other")
+    small, large = rows_of(tmp_path / "small"), rows_of(tmp_path / "large")
+    assert small.keys() == large.keys()
+    names = [name for name in next(iter(small.values())) if name.startswith("attribution")]
+    for name in names:
+        ours, theirs = ([row[name] for row in rows.values()] for rows in (small, {k: large[k] for k in small}))
+        np.testing.assert_allclose(np.array(ours, float), np.array(theirs, float), atol=1e-3)
 
 
 def disguised(raw: bytes) -> bytes:

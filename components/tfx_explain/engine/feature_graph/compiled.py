@@ -123,6 +123,11 @@ class CompiledModel:
         self._works: dict[tuple[int, int, bytes], _Shapes | None] = {}
         self._lock = threading.Lock()
 
+    @property
+    def compiles(self) -> bool:
+        """Whether some batch was of a kind that is compiled."""
+        return any(shapes is not None for shapes in self._works.values())
+
     def path_gradients(
         self,
         encoded: Encoded,

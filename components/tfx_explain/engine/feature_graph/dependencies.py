@@ -34,7 +34,7 @@ class Dependencies:
 def find_dependencies(flat: FlatGraph, sources: Sources, order: Sequence[tf.Operation]) -> Dependencies:
     """Carries the features forward through `order`, which has the inputs of each op before it."""
     features = {tensor.ref(): frozenset([name]) for name, tensors in sources.features.items() for tensor in tensors}
-    batch = {tensor.ref() for tensor in sources.structure}
+    batch = {tensor.ref() for tensor in sources.dense_shapes}
     batch.update(flat.tensor(name).ref() for name in flat.input_names)
     dependencies = Dependencies(features, batch)
     parsers = set(sources.parse_ops)

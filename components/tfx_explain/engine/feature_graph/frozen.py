@@ -23,7 +23,7 @@ def find_frozen(
         Tensors that hold values of features, and tensors that only tell of the batch's structure.
     """
     cut_references = {tensor.ref() for tensor in cuts}
-    structure = {tensor.ref() for tensor in sources.structure}
+    structure = {tensor.ref() for tensor in sources.dense_shapes}
     below = _below(cut_references, order)
     # Dicts as ordered sets: by name.
     values: dict[str, tf.Tensor] = {}

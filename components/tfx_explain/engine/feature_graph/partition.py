@@ -99,7 +99,7 @@ def find_partition(flat: FlatGraph, output: Output, policies: Mapping[str, str],
             continue
         frozen = _with_sources(values, uneven, search.cuts, sources, dependencies.features) + shapes
         by_feature = sorted(zip(cut_features, range(len(search.cuts)), strict=True))
-        structure = {tensor.name for tensor in sources.structure}
+        structure = {tensor.name for tensor in sources.dense_shapes}
         return Partition(
             flat=flat,
             target=output.tensor,
@@ -160,4 +160,5 @@ def _with_sources(
             continue
         for feature in sorted(features_of(tensor)):
             kept.extend(source for source in sources.features[feature] if source.name not in cut_names)
+            kept.extend(sources.structure.get(feature, ()))
     return kept

@@ -20,13 +20,18 @@ class Sources:
 
     Attributes:
         features: by raw feature, in the parser's order, the tensors that hold its values.
-        structure: the `dense_shape` tensors of sparse features: they tell of the batch, not of one row.
+        structure: by sparse feature its `dense_shape`: it tells of the batch, not of one row.
         parse_ops: the parsers.
     """
 
     features: dict[str, list[tf.Tensor]]
-    structure: list[tf.Tensor]
+    structure: dict[str, list[tf.Tensor]]
     parse_ops: list[tf.Operation]
+
+    @property
+    def dense_shapes(self) -> list[tf.Tensor]:
+        """Those of all sparse features."""
+        return [tensor for tensors in self.structure.values() for tensor in tensors]
 
 
 def find_sources(flat: FlatGraph) -> Sources:
@@ -43,7 +48,7 @@ def find_sources(flat: FlatGraph) -> Sources:
             "the signature must take one batch of serialised tf.Examples (one string input). "
             f"Received inputs: {received}. Export a signature that parses tf.Examples, as TFX's trainer templates do."
         )
-    sources = Sources({}, [], [op for op in flat.graph.get_operations() if op.type in _PARSE_OPS])
+    sources = Sources({}, {}, [op for op in flat.graph.get_operations() if op.type in _PARSE_OPS])
     if not sources.parse_ops:
         raise SignatureError(
             "the signature must parse its input with tf.io.parse_example. Received: a graph without ParseExample "
@@ -66,7 +71,7 @@ def _add_parser(sources: Sources, op: tf.Operation) -> None:
     for index, name in enumerate(sparse):
         values = [outputs[index], outputs[len(sparse) + index]]
         sources.features.setdefault(name, []).extend(values)
-        sources.structure.append(outputs[2 * len(sparse) + index])
+        sources.structure.setdefault(name, []).append(outputs[2 * len(sparse) + index])
     first = 3 * len(sparse)
     for index, name in enumerate(dense):
         sources.features.setdefault(name, []).append(outputs[first + index])
