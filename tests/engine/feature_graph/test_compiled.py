@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tests.fixtures.exported_models.export import export
 
-from tfx_explain.engine.feature_graph import CompiledModel, FeatureModel, PathIntegral
+from tfx_explain.engine.feature_graph import CompiledModel, Encoded, FeatureModel, PathIntegral
 from tfx_explain.engine.feature_graph.compiled import LEAST_ROWS, alike
 from tfx_explain.engine.methods.expected_gradients import expected_gradients
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
@@ -138,9 +138,8 @@ def test_a_width_that_the_sample_does_not_have_is_not_compiled(monkeypatch):
     expected = compiled.path_gradients(encoded, baseline, 0, *RULE)
     asked = []
     monkeypatch.setattr(model, "path_gradients", lambda *_, compiled=False, **__: asked.append(compiled) or expected)
-    wider = encoded.mapped(
-        lambda cuts: {name: [np.concatenate([c, c[..., :1]], axis=-1) for c in cut] for name, cut in cuts.items()}
-    )
+    cuts = tuple(tf.concat([cut, cut[..., :1]], -1) for cut in encoded.cuts)
+    wider = Encoded(encoded.examples, cuts, encoded.frozen, encoded.columns, model.encode)
     compiled.path_gradients(encoded, baseline, 0, *RULE)
     compiled.path_gradients(wider, baseline, 0, *RULE)
     assert asked == [True, False]
