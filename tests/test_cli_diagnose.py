@@ -1,6 +1,8 @@
 """`tfx-explain diagnose` on stored artifacts of two models, the second with a leak."""
 
+import dataclasses
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tfx_explain.attribution_reference.store import Reference, read_reference, w
 from tfx_explain.attribution_validator.evidence import read_candidate
 from tfx_explain.cli import app
 from tfx_explain.config import ExplainConfig
+from tfx_explain.diagnosis.diagnose import DiagnosisError, check_verdict
 from tfx_explain.explainer_gen.run import Request, run
 
 pytestmark = pytest.mark.pipeline
@@ -118,6 +121,56 @@ def test_model_data_and_lineage_are_told_apart(folder, tmp_path):
     assert data["examples"]["as_explained"] is True and data["examples"]["as_then"] is False
     assert set(data["moved_inputs"]) == {"a", "b"} and data["moved_inputs"]["b"] > 1 > data["moved_inputs"]["a"]
     assert "By feature" in (out / "report.html").read_text()
+
+
+def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path):
+    code, text = call(
+        *("validate", "--attributions", folder / "second", "--reference", folder / "reference"),
+        *("--output", tmp_path / "verdict"),
+    )
+    assert code == 1, text
+    (line,) = [line for line in text.splitlines() if "tfx-explain diagnose" in line]
+    page = (tmp_path / "verdict" / "anomalies" / "report.html").read_text()
+    assert "tfx-explain diagnose --attributions" in page
+    words = shlex.split(line[line.index("tfx-explain ") :].replace("<new folder>", str(tmp_path / "out")))
+    words[words.index("--examples") + 1] = str(folder / "today.tfrecord")
+    code, text = call(*words[1:])
+    assert code == 0, text
+    assert "not checked" not in text
+
+    # The same verdict with a reference that the gate did not have.
+    known = read_reference(str(folder / "reference"))
+    other = dataclasses.replace(known.models[0], fingerprint="f" * 64)
+    write_reference(str(tmp_path / "reference"), dataclasses.replace(known, models=(other,)))
+    words[words.index("--reference") + 1] = str(tmp_path / "reference")
+    words[words.index("--output") + 1] = str(tmp_path / "wrong")
+    code, text = call(*words[1:])
+    assert (code, "the reference must be the one of the verdict" in text) == (2, True), text
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_without_a_verdict_the_diagnosis_says_that_nothing_was_checked(folder, tmp_path):
+    out = tmp_path / "out"
+    code, text = call(*arguments(folder, out), "--model", folder / "leaky")
+    assert code == 0, text
+    assert "note: no verdict was given" in text
+    assert "no verdict was given" in (out / "report.html").read_text()
+
+
+def test_a_verdict_on_another_model_is_refused():
+    reference = [{"fingerprint": "old"}, {"fingerprint": "last"}]
+    check_verdict({"model": {"fingerprint": "mine"}, "reference": reference}, "mine", "last")
+    check_verdict(
+        {"model": {"fingerprint": "mine"}, "reference": [*reference, {"fingerprint": "mine"}]}, "mine", "last"
+    )
+    for verdict, passed, part in (
+        ({"model": {"fingerprint": "other"}, "reference": reference}, "last", "on the model of the attributions"),
+        ({"model": {}, "reference": reference}, "last", "on the model of the attributions"),
+        ({"model": {"fingerprint": "mine"}, "reference": reference}, "old", "compared with model last"),
+        ({"model": {"fingerprint": "mine"}, "reference": []}, "last", "compared with no model"),
+    ):
+        with pytest.raises(DiagnosisError, match=part):
+            check_verdict(verdict, "mine", passed)
 
 
 def test_a_model_that_is_gone_leaves_the_stored_shares(folder, tmp_path):

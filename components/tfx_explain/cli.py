@@ -153,7 +153,7 @@ def validate(
         _fail(str(error))
 
     from tfx_explain.attribution_reference.store import write_reference
-    from tfx_explain.attribution_validator.anomalies import REPORT_FILE, write_anomalies
+    from tfx_explain.attribution_validator.anomalies import REPORT_FILE, diagnose_command, write_anomalies
     from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
 
     today = datetime.datetime.now(datetime.timezone.utc).date()
@@ -175,8 +175,10 @@ def validate(
         console.print(f"report: {output / 'anomalies' / REPORT_FILE}", markup=False, soft_wrap=True)
     blocking = {r.verdict for r in judged.verdict.blocking}
     code = exit_code(blocking)
-    if code == REFUSED and judged.reference is not None and judged.reference.models:
-        console.print("what changed, the model or the data: tfx-explain diagnose", markup=False)
+    if code == REFUSED and reference is not None and judged.reference is not None and judged.reference.models:
+        known = None if output is None else str((output / "anomalies").resolve())
+        command = diagnose_command(str(attributions.resolve()), str(reference.resolve()), known)
+        console.print(f"what changed, the model or the data: {command}", markup=False, soft_wrap=True)
     missing = "a reference" if blocking == {"NO_REFERENCE"} else "evidence"
     console.print({PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: f"UNDECIDED: no pass for want of {missing}"}[code])
     raise typer.Exit(code)
@@ -188,6 +190,9 @@ def diagnose(
     reference: Annotated[Path, typer.Option(help="AttributionReference that it was compared with.")],
     examples: Annotated[str, typer.Option(help="TFRecord files that it was explained on, a glob; .gz is read too.")],
     output: Annotated[Path, typer.Option(help="Folder for the diagnosis; must be empty or new.")],
+    anomalies: Annotated[
+        Path | None, typer.Option(help="AttributionAnomalies of the refusal: the reference must be the one it had.")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Where the model is now; default: where it was.")] = None,
     reference_model: Annotated[
         Path | None, typer.Option(help="Where the last model that passed is now; default: where it was.")
@@ -214,6 +219,7 @@ def diagnose(
     for name, folder in (
         ("--attributions", attributions),
         ("--reference", reference),
+        ("--anomalies", anomalies),
         ("--model", model),
         ("--reference-model", reference_model),
     ):
@@ -235,6 +241,7 @@ def diagnose(
 
     from tfx_explain.artifacts.manifest import ArtifactError
     from tfx_explain.attribution_reference.store import read_reference
+    from tfx_explain.attribution_validator.anomalies import read_anomalies
     from tfx_explain.diagnosis.diagnose import DiagnosisError, Request, diagnose
     from tfx_explain.explainer_gen.run import REPORT_FILE
 
@@ -257,6 +264,7 @@ def diagnose(
             config=settings,
             lineage=lineage,
             lineage_absent=absent,
+            verdict=None if anomalies is None else read_anomalies(str(anomalies)),
         )
         with _ProgressBar():
             found = diagnose(request, lambda: beam.Pipeline(options=options))

@@ -551,6 +551,15 @@ def test_a_model_alone_in_the_reference_is_capped_as_on_a_first_run(tmp_path):
     assert read_reference(reference).models == ()
 
 
+def test_a_limit_that_nothing_has_is_told_and_refuses_nobody(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST, seed=2))
+    limit = {"max_share": 0.8, "reason": "by nature"}
+    case.config["dominant_features"] = dict.fromkeys(("a", "aa", "a + b"), limit)
+    assert case.run()[0] == 1
+    told = [r for r in case.results if r["check"] == "policy"]
+    assert [(r["feature"], r["verdict"], r["severity"]) for r in told] == [("aa", "INCONCLUSIVE", "warn")]
+
+
 def test_a_dominant_feature_is_capped(tmp_path, passed):
     case = judged(tmp_path, passed, Additive(HONEST | {"a": 6.0}, seed=3))
     case.config = {"checks": {"max_share": {"with_reference": "block"}}}
@@ -673,6 +682,9 @@ def test_a_newly_required_slice_meets_an_older_reference(tmp_path, passed):
 def test_a_required_slice_that_was_not_explained_or_has_no_row(case):
     case.config = {"required_slices": [NIGHT]}
     refused(case, "do not hold the required slice hour=3", "ExplainConfig")
+    shown = {"name": "hour=3", "key": [["hour", 3]], "rows": 500, "explained_rows": 500}
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | {"slices": [shown]}).encode())
+    refused(case, "required slice hour=3 was measured as an ordinary one", "ExplainConfig")
     shutil.rmtree(case.attributions_uri)
     missing = (RequiredSlice.make(NIGHT),)
     write_attributions(Path(case.attributions_uri), case.model, case.model_uri, missing=missing)

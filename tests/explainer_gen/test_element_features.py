@@ -118,6 +118,9 @@ def test_the_digest_of_an_image_tells_its_baseline_and_other_features_keep_their
     assert len({p.digest() for p in (raw, black, blur)}) == 3
     assert len({p.feature_digest("price") for p in (raw, black, blur)}) == 1
     assert raw.differences(black, ["image", "price"]) == ["input baseline, value bins or cut policy of feature 'image'"]
+    many = {f"p{i}": "feature" for i in range(5)} | policies
+    moved = pins({}, many).differences(pins({}, dict.fromkeys(many, "latest")), many)
+    assert moved == ["input baseline, value bins or cut policy of 7 features ('image', 'p0', 'p1' and 4 more)"]
     assert Pins.from_json(blur.to_json()) == blur
     assert "image_baselines" not in raw.to_json()
 

@@ -40,7 +40,7 @@ def test_a_rare_required_slice_gets_all_its_rows_and_the_sample_stands_for_the_w
     rows = [numbers(v) | {"g": [str(g)]} for v, g in zip(x, group, strict=True)]
     chosen = config(
         max_examples=500,
-        slices={"specs": [{"feature_keys": ["g"]}]},
+        slices={"specs": [{"feature_keys": ["g"]}, {"feature_keys": ["gg"]}, {"feature_values": {"gg": "rare"}}]},
         required_slices=[{"feature_values": {"g": name}} for name in ("rare", "big", "nobody")],
         permutation_importance={"repeats": 1},
     )
@@ -52,6 +52,8 @@ def test_a_rare_required_slice_gets_all_its_rows_and_the_sample_stands_for_the_w
     slicing = summary["slicing"]
     assert slicing["rows_per_slice"] <= taken["spare"] < 20
     assert 2 <= slicing["rows_per_slice"] < 20
+    unmet = [note for note in summary["notes"] if "slicing specs" in note]
+    assert [note.split(":")[0] for note in unmet] == [f"no row belongs to a slice of {n}" for n in ("gg", "gg=rare")]
     assert (slicing["required"], slicing["missing"]) == (['g="big"', 'g="rare"'], ["g=nobody"])
     assert (sample["weight"][in_slice(sample, 'g="rare"')] == 1).all()
     assert summary["examples"]["rows"] == 20_000 and len(sample) < 2000

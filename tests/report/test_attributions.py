@@ -126,3 +126,15 @@ def test_a_newer_format_is_refused():
 def test_an_unknown_status_is_refused():
     with pytest.raises(ValueError, match="status must be one of .* Received: status='half'"):
         render_attributions(summary({"a": 1.0}) | {"status": "half"})
+
+
+def test_input_baselines_stand_with_the_rows_that_are_at_them():
+    data = summary({"fare": 0.3, "miles": 0.7})
+    data["method"]["input_baseline"] = {"fare": [12.3456789], "company": ["Flash <Cab>"], "tags": []}
+    data["at_input_baseline"] = {"all_features": 0.01, "features": {"fare": 0.25}}
+    page = Page(render_attributions(data))
+    assert ["fare", "12.35", "25.0 %"] in page.rows
+    assert [row[:2] for row in page.rows if row[0] in ("company", "tags")] == [
+        ["company", "Flash <Cab>"],
+        ["tags", "no value"],
+    ]

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfx_explain.engine.aggregates.bins import FeatureBins
@@ -16,6 +16,7 @@ Values = tuple[str, tuple[float | int | bytes, ...]]
 
 PINS_FILE = "pins.json"
 PINNED_ROWS_FILE = "pinned_rows.parquet"
+_NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,12 +100,17 @@ class Pins:
             for key in sorted({*self.settings, *other.settings})
             if self.settings.get(key) != other.settings.get(key)
         ]
-        out += [
-            f"input baseline, value bins or cut policy of feature {f!r}"
-            for f in sorted(features)
-            if self.feature_digest(f) != other.feature_digest(f)
-        ]
-        return out
+        moved = [f for f in sorted(features) if self.feature_digest(f) != other.feature_digest(f)]
+        return [*out, f"input baseline, value bins or cut policy of {named(moved)}"] if moved else out
+
+
+def named(features: Sequence[str]) -> str:
+    """Features as a sentence names them: the first three, and how many more."""
+    if len(features) == 1:
+        return f"feature {features[0]!r}"
+    listed = ", ".join(map(repr, features[:_NAMED]))
+    more = f" and {len(features) - _NAMED} more" if len(features) > _NAMED else ""
+    return f"{len(features)} features ({listed}{more})"
 
 
 def _digest(data: Any) -> str:

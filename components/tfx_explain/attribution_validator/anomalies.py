@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
-from tfx_explain.artifacts.manifest import Stage
+from tfx_explain.artifacts.manifest import Stage, read_manifest, verify
 from tfx_explain.attribution_validator.evidence import Judged
 from tfx_explain.config import ValidationConfig
 from tfx_explain.report.anomalies import render_anomalies
@@ -13,6 +14,24 @@ from tfx_explain.report.anomalies import render_anomalies
 KIND = "AttributionAnomalies"
 ANOMALIES_FILE = "anomalies.json"
 REPORT_FILE = "report.html"
+
+
+def diagnose_command(attributions: str, reference: str, anomalies: str | None) -> str:
+    """What to run after a refusal; where the examples are, and where the diagnosis goes, its reader knows."""
+    given = {"attributions": attributions, "reference": reference, "anomalies": anomalies}
+    options = " ".join(f"--{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
+    return f"tfx-explain diagnose {options} --examples '<TFRecord files that were explained>' --output <new folder>"
+
+
+def read_anomalies(uri: str) -> dict[str, Any]:
+    """What anomalies.json holds.
+
+    Raises:
+      ArtifactError: the artifact is unfinished, damaged or of a newer format.
+    """
+    manifest = read_manifest(uri, KIND)
+    verify(manifest)
+    return manifest.read_json(ANOMALIES_FILE)
 
 
 def write_anomalies(uri: str, judged: Judged, config: ValidationConfig) -> dict[str, Any]:
@@ -27,6 +46,8 @@ def write_anomalies(uri: str, judged: Judged, config: ValidationConfig) -> dict[
             for m in (reference.models if reference else ())
         ],
     }
+    if candidate is not None and judged.reference_uris and not data["blessed"]:
+        data["diagnose"] = diagnose_command(candidate.manifest.uri, judged.reference_uris[-1], uri)
     stage = Stage(uri)
     stage.write(ANOMALIES_FILE, json.dumps(data, sort_keys=True, indent=1, allow_nan=False))
     passed = [m.summary for m in reference.models] if reference else []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfx_explain.artifacts.manifest import ArtifactError, Manifest, read_manifest, verify
-from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
+from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins, named
 from tfx_explain.artifacts.statistics import (
     BUCKETS_FILE,
     GROUPS_FILE,
@@ -84,6 +84,8 @@ class Candidate:
         read = {s["name"]: int(s["rows"]) for s in self.summary.get("slices", ())}
         names = {r.name: [name for name, key in keys.items() if r.matches(key)] for r in required}
         lacking = [r.name for r in required if not names[r.name]]
+        shown = [s["key"] for s in self.summary.get("slices", ()) if s["key"] is not None]
+        measured = [r.name for r in required if any(r.matches(tuple((str(c), v) for c, v in key)) for key in shown)]
         return ModelEvidence(
             name="this model",
             fingerprint=self.fingerprint,
@@ -105,6 +107,7 @@ class Candidate:
             },
             empty_slices=tuple(name for name in lacking if name in missing),
             unexplained_slices=tuple(name for name in lacking if name not in missing),
+            unrequired_slices=tuple(name for name in lacking if name in measured),
         )
 
     @property
@@ -129,11 +132,12 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A verdict with what it was reached from; None where it could not be read."""
+    """A verdict with what it was reached from, None where it could not be read, and where the references lie."""
 
     verdict: GateVerdict
     candidate: Candidate | None
     reference: Reference | None
+    reference_uris: tuple[str, ...] = ()
 
 
 def read_candidate(uri: str) -> Candidate:
@@ -215,7 +219,7 @@ def judge_artifacts(
       today: for what ends on a date.
       prior: results that are known already; they come first.
     """
-    results = list(prior)
+    results, uris = list(prior), tuple(reference_uris)
     candidate: Candidate | None = None
     reference: Reference | None = None
     try:
@@ -241,15 +245,15 @@ def judge_artifacts(
         )
         results.append(refusal("reference", sentence))
     if candidate is None or any(r.check == "reference" for r in results):
-        return Judged(GateVerdict(tuple(results)), candidate, reference)
+        return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
     newest = reference.newest_other(candidate.fingerprint) if reference else None
     if reference is not None and not candidate.no_gradient:
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
-        return Judged(GateVerdict(tuple(results)), candidate, reference)
+        return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
     known = reference.known_features() if reference else {}
     verdict = judge_model(candidate.evidence(config.required_slices), _evidence(newest), known, config, today)
-    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference)
+    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
 
 
 def changed_reference(
@@ -282,7 +286,8 @@ def _incomparable(candidate: Candidate, reference: Reference, newest: PassedMode
     ours = dict(zip(candidate.statistics.features, candidate.statistics.bin_sizes, strict=True))
     common = [f for f in ours if f in theirs]
     differences = candidate.pins.differences(reference.pins, common)
-    differences += [f"number of value bins of feature {f!r}" for f in common if ours[f] != theirs[f]]
+    resized = [f for f in common if ours[f] != theirs[f]]
+    differences += [f"number of value bins of {named(resized)}"] if resized else []
     if not differences:
         return []
     sentence = (

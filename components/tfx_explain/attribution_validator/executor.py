@@ -113,7 +113,7 @@ def _of_this_model(judged: Judged, fingerprint: str | None, model: types.Artifac
         "are, the model was rewritten after it was explained."
     )
     results = (refusal("model", sentence), *judged.verdict.results)
-    return Judged(GateVerdict(results), judged.candidate, judged.reference)
+    return Judged(GateVerdict(results), judged.candidate, judged.reference, judged.reference_uris)
 
 
 def _publish_anomalies(anomalies: types.Artifact, judged: Judged, config: ValidationConfig) -> None:

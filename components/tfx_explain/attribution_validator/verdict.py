@@ -16,6 +16,7 @@ from tfx_explain.engine.aggregates.intervals import seed_from
 from tfx_explain.names import OVERALL
 
 NO_REFERENCE = "reference"
+POLICY = "policy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,32 @@ def judge_model(
         new = [part.name for part in evidence.slices if part.reference_profiles is None]
         results += [without_reference(config, today, name) for name in new]
         results += [r for check in WITH_REFERENCE.values() for r in check(evidence, config)]
+    results += _without_effect(candidate, reference, known_features, config)
     return GateVerdict(tuple(r for r in results if r.severity != "off"))
+
+
+def _without_effect(
+    candidate: ModelEvidence,
+    reference: ModelEvidence | None,
+    known_features: Mapping[str, float],
+    config: ValidationConfig,
+) -> list[Result]:
+    """One warning for each limit that no feature or group has: a misspelt name is else seen by nobody."""
+    models = [model for model in (candidate, reference) if model is not None]
+    names = {*known_features, *(f for model in models for f in model.used_features)}
+    names |= {name for model in models if model.groups is not None for name, _ in model.groups.groups}
+    return [
+        Result(
+            POLICY,
+            "INCONCLUSIVE",
+            "warn",
+            f"dominant_features names {name!r}, which is no feature or group of this model or of those that passed: it "
+            "has no effect. Look for a misspelt name.",
+            feature=name,
+        )
+        for name in sorted(config.dominant_features)
+        if name not in names and not names.issuperset(name.split(" + "))  # a cluster is not found in every sample
+    ]
 
 
 def without_reference(config: ValidationConfig, today: datetime.date, slice_name: str = OVERALL) -> Result:

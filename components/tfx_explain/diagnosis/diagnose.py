@@ -52,6 +52,7 @@ class Request:
       config: how the attributions were made; None takes what their artifact holds.
       lineage: what differs upstream, or None.
       lineage_absent: why there is no lineage.
+      verdict: what anomalies.json of the refusal holds, or None: then the reference is not checked against it.
       read_batch_size: rows of a batch while reading; the results do not depend on it.
     """
 
@@ -64,6 +65,7 @@ class Request:
     config: ExplainConfig | None = None
     lineage: LineageDiff | None = None
     lineage_absent: str = "no metadata store was given"
+    verdict: Mapping[str, Any] | None = None
     read_batch_size: int = 1000
 
 
@@ -75,14 +77,21 @@ def diagnose(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]
 
     Raises:
       ArtifactError: the attributions are damaged, or of a model that was not explained.
-      DiagnosisError: no model has passed, or the candidate's settings are not known.
+      DiagnosisError: no model has passed, the candidate's settings are not known, or the verdict was reached with
+        other artifacts.
     """
     candidate = read_candidate(request.attributions)
     passed = request.reference.newest_other(candidate.fingerprint)
     if passed is None:
         raise DiagnosisError("the reference must hold a model that passed, to compare with. Received: none")
-    config = request.config or stored_config(candidate)
     notes: list[str] = []
+    if request.verdict is None:
+        notes.append(
+            f"no verdict was given: that the gate compared with model {passed.fingerprint[:12]} is not checked"
+        )
+    else:
+        check_verdict(request.verdict, candidate.fingerprint, passed.fingerprint)
+    config = request.config or stored_config(candidate)
     pairs: Mapping[str, Any] = {"slices": [], "rows_read": None, "rows": None, "examples": None}
     specs, absent = _specs(request, candidate, passed, config, notes)
     stage = Stage(request.output)
@@ -96,6 +105,33 @@ def diagnose(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]
     stage.write(REPORT_FILE, render_diagnosis(data))
     stage.finish(KIND)
     return data
+
+
+def check_verdict(verdict: Mapping[str, Any], candidate: str, passed: str) -> None:
+    """That a verdict is of this model, and compared it with the one that passed.
+
+    Args:
+      verdict: anomalies.json.
+      candidate: fingerprint of the model of the attributions.
+      passed: fingerprint of the newest model of the reference.
+
+    Raises:
+      DiagnosisError: it is not.
+    """
+    judged = verdict.get("model", {}).get("fingerprint")
+    if judged != candidate:
+        raise DiagnosisError(
+            f"the verdict must be on the model of the attributions, {candidate[:12]}. Received: a verdict on "
+            f"{str(judged)[:12]}"
+        )
+    compared = [model["fingerprint"] for model in verdict.get("reference", ()) if model["fingerprint"] != candidate]
+    if compared[-1:] != [passed]:
+        last = f"model {compared[-1][:12]}" if compared else "no model"
+        raise DiagnosisError(
+            f"the reference must be the one of the verdict, which compared with {last}. Received: a reference whose "
+            f"newest model is {passed[:12]}. Give the verdict's; without --anomalies any is taken, and the diagnosis "
+            "says so"
+        )
 
 
 def stored_config(candidate: Candidate) -> ExplainConfig:

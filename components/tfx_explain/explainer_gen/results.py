@@ -216,6 +216,16 @@ def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile],
             yield f"no row of the sample has the feature {name!r} of keep_features"
     for name in slices.missing:
         yield f"no row belongs to the required slice {name}"
+    kept = [{column: str(value) for column, value in key} for key in slices.rows]
+    for keys, values in spec.slicing.specs:
+        columns = {*keys, *(name for name, _ in values)}
+        if any(columns == set(small) for small in slices.small):  # which values the remainder has is not known
+            continue
+        if not any(columns == key.keys() and all(key[n] == v for n, v in values) for key in kept):
+            yield (
+                f"no row belongs to a slice of {', '.join((*keys, *(f'{n}={v}' for n, v in values)))}: look for a "
+                "misspelt name or value in the slicing specs"
+            )
 
 
 def _at_input_baseline(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from tfx_explain.names import SliceKey
 MAX_SLICES = 50
 """Slices beside the overall and the required ones that the summary shows; the tables hold all."""
 _TOP_FEATURES = 20
+_VALUES, _TEXT = 8, 64  # of an input baseline: pins.json has all of it
 
 
 def slice_entry(
@@ -134,6 +136,7 @@ def summarise(
         "method": {
             **method,
             "input_baseline_source": job["input_baseline_source"],
+            "input_baseline": _shown_baseline(job.get("input_baseline") or {}),
             "image_baselines": job["image_baselines"],
             "forward_equivalents_per_row": number(job["forward_equivalents"] / max(job["rows_explained"], 1)),
         },
@@ -161,6 +164,17 @@ def summarise(
         "weak_slices": job["weak_slices"],
         "profiting_slices": job["profiting_slices"],
     }
+
+
+def _shown_baseline(baseline: Mapping[str, Sequence[float | int | str]]) -> dict[str, list[float | int | str]]:
+    """The first values of each raw feature, as text where they are bytes (job.json has these in base64)."""
+
+    def plain(value: float | int | str) -> float | int | str:
+        if not isinstance(value, str):
+            return value
+        return base64.b64decode(value)[:_TEXT].decode(errors="replace")
+
+    return {name: [plain(v) for v in values[:_VALUES]] for name, values in sorted(baseline.items())}
 
 
 def shown(outcomes: Sequence[SliceOutcome]) -> list[SliceOutcome]:

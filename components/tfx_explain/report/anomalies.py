@@ -62,7 +62,9 @@ def _banner(anomalies: Mapping[str, Any], verdict: str) -> Html:
         return tag("section", tag("h1", verdict), tag("p", consequence), model, class_="banner good")
     consequence = "Pusher does not push this model."
     reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
-    return tag("section", tag("h1", verdict), tag("p", consequence), reasons, model, class_="banner bad")
+    command = anomalies.get("diagnose")
+    way = tag("p", "What changed, the model or the data: ", tag("code", str(command))) if command else Html()
+    return tag("section", tag("h1", verdict), tag("p", consequence), reasons, way, model, class_="banner bad")
 
 
 def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:

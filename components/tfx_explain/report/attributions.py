@@ -186,8 +186,28 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         ),
     ]
     return joined(
-        (tag("h2", "Facts"), tag("div", table(("fact", "value"), rows), class_="wide facts")),
+        (
+            tag("h2", "Facts"),
+            tag("div", table(("fact", "value"), rows), class_="wide facts"),
+            *_input_baseline(method.get("input_baseline") or {}, at_baseline.get("features") or {}),
+        ),
     )
+
+
+def _input_baseline(values: Mapping[str, Sequence[Any]], at: Mapping[str, Any]) -> list[Html]:
+    """Where the paths begin, and how much of the weight has nothing to say of a feature since it is there already."""
+    if not values:
+        return []
+    rows = [
+        (
+            name,
+            tag("code", ", ".join(number(v) if is_number(v) else str(v) for v in part) or "no value"),
+            percent(at.get(name)),
+        )
+        for name, part in values.items()
+    ]
+    header = ("feature", "input baseline", "rows at it")
+    return [tag("h2", "Input baseline"), tag("div", table(header, rows, numeric=[2]), class_="wide facts")]
 
 
 def _headline(summary: Mapping[str, Any]) -> str:

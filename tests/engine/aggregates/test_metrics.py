@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tests.fixtures.synthetic import HONEST, Additive
 
-from tfx_explain.engine.aggregates.intervals import bucket_draws
-from tfx_explain.engine.aggregates.metrics import _areas, area_under_curve, prediction_metrics
+from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws
+from tfx_explain.engine.aggregates.metrics import _areas, _within, area_under_curve, prediction_metrics
 
 
 def exact_auc(label: np.ndarray, score: np.ndarray) -> float:
@@ -49,3 +49,16 @@ def test_drawn_areas_are_those_of_the_drawn_histograms():
     got = _areas(draws, negative, positive)
     np.testing.assert_allclose(got, area_under_curve(draws @ negative, draws @ positive), rtol=1e-12)
     assert np.isnan(_areas(draws, 0 * negative, positive)).all()
+
+
+def test_intervals_stay_where_their_quantity_can_be():
+    """With one positive label in few filled buckets, widened intervals would go below 0 and above 1."""
+    stats = Additive(HONEST, rows=40).statistics()
+    got = prediction_metrics(stats, bucket_draws(0), "binary")
+    for name in ("binary_accuracy", "label_mean"):
+        assert 0 <= got[name].low <= got[name].value <= got[name].high <= 1
+    assert got["binary_crossentropy"].low >= 0
+    wide = _within(Measured(0.1, -0.2, 1.7), 1)
+    assert (wide.low, wide.high) == (0, 1)
+    unknown = _within(Measured(float("nan"), 0.1, 0.9), 1)
+    assert np.isnan([unknown.low, unknown.high]).all()

@@ -89,7 +89,8 @@ class ModelEvidence:
       groups: sums of groups of features over all rows.
       slices: by name, the slices that the policy requires.
       empty_slices: required slices of which the data hold no row.
-      unexplained_slices: required slices that were not explained.
+      unexplained_slices: required slices that were not explained as such.
+      unrequired_slices: those of them that were measured as ordinary slices.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ModelEvidence:
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
+    unrequired_slices: tuple[str, ...] = ()
 
     @property
     def used_features(self) -> tuple[str, ...]:

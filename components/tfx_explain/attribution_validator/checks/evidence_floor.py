@@ -108,12 +108,18 @@ def _slices(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
             slice=name,
         )
     for name in model.unexplained_slices:
+        found = (
+            f"The required slice {name} was measured as an ordinary one, without the rows and the sums by bucket that "
+            "checks need"
+            if name in model.unrequired_slices
+            else f"The attributions do not hold the required slice {name}"
+        )
         yield Result(
             CHECK,
             "INCONCLUSIVE",
             "block",
-            f"The attributions do not hold the required slice {name}: name it under required_slices of ExplainConfig "
-            "too, as add_attribution_gate does, and run ExplainerGen again.",
+            f"{found}: name it under required_slices of ExplainConfig too, as add_attribution_gate does, and run "
+            "ExplainerGen again.",
             slice=name,
         )
     for name, part in model.slices.items():

@@ -27,36 +27,47 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
 
     filled = statistics.filled_buckets
 
-    def mean(name: str) -> Measured:
+    def mean(name: str, most: float = np.inf) -> Measured:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return measure(scalars[name] / weight, filled)
+            return _within(measure(scalars[name] / weight, filled), most)
 
     if task == "binary":
         return {
-            "auc": measure(
-                _areas(draws, statistics.scores["scores_negative"], statistics.scores["scores_positive"]), filled
+            "auc": _within(
+                measure(
+                    _areas(draws, statistics.scores["scores_negative"], statistics.scores["scores_positive"]), filled
+                ),
+                1,
             ),
-            "binary_accuracy": mean("sum_correct"),
+            "binary_accuracy": mean("sum_correct", 1),
             "binary_crossentropy": mean("sum_log_loss"),
-            "label_mean": mean("sum_label"),
+            "label_mean": mean("sum_label", 1),
         }
     if task == "multiclass":
         return {
-            "sparse_categorical_accuracy": mean("sum_correct"),
+            "sparse_categorical_accuracy": mean("sum_correct", 1),
             "sparse_categorical_crossentropy": mean("sum_log_loss"),
         }
     if task == "regression":
-        return {"label_mean": mean("sum_label"), "mean_squared_error": mean("sum_squared_error")}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            label_mean = measure(scalars["sum_label"] / weight, filled)  # a number of any sign
+        return {"label_mean": label_mean, "mean_squared_error": mean("sum_squared_error")}
     raise ValueError(f"task must be binary, multiclass or regression. Received: task={task!r}")
 
 
 def unconverged_fraction(statistics: BucketStatistics, draws: np.ndarray) -> Measured:
     """Weight of rows that did not converge, as a share of the explained weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return measure(
-            drawn(draws, statistics.scalars["unconverged_weight"]) / drawn(draws, statistics.scalars["weight"]),
-            statistics.filled_buckets,
-        )
+        unconverged = drawn(draws, statistics.scalars["unconverged_weight"])
+        return _within(measure(unconverged / drawn(draws, statistics.scalars["weight"]), statistics.filled_buckets), 1)
+
+
+def _within(measured: Measured, most: float) -> Measured:
+    """Losses are never below 0, and probabilities not above 1, however wide the interval; without a value, none."""
+    if np.isnan(measured.value):
+        return Measured(measured.value, np.nan, np.nan)
+    low, high = (float(np.clip(bound, 0, most)) for bound in (measured.low, measured.high))
+    return Measured(measured.value, low, high)
 
 
 def _areas(draws: np.ndarray, negative: np.ndarray, positive: np.ndarray) -> np.ndarray:

@@ -401,7 +401,7 @@ def importances(statistics: PermutationStatistics, draws: np.ndarray) -> dict[st
     return {
         name: {
             metric: Importance(
-                Measured(*(float(column[f]) for column in columns[:3])),
+                _known(Measured(*(float(column[f]) for column in columns[:3]))),
                 _not_negative(Measured(*(float(column[f]) for column in columns[3:6]))),
                 float(columns[6][f]),
             )
@@ -409,6 +409,11 @@ def importances(statistics: PermutationStatistics, draws: np.ndarray) -> dict[st
         }
         for f, name in enumerate(statistics.features)
     }
+
+
+def _known(drop: Measured) -> Measured:
+    """Draws may hold both labels where the rows hold few of one: without a value there is no interval either."""
+    return Measured(drop.value, np.nan, np.nan) if np.isnan(drop.value) else drop
 
 
 def _not_negative(ratio: Measured) -> Measured:
