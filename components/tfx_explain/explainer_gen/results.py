@@ -217,7 +217,10 @@ def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile],
     for name in slices.missing:
         yield f"no row belongs to the required slice {name}"
     kept = [{column: str(value) for column, value in key} for key in slices.rows]
+    required = [dict(r.feature_values) for r in spec.config.required_slices]  # said above
     for keys, values in spec.slicing.specs:
+        if not keys and dict(values) in required:
+            continue
         columns = {*keys, *(name for name, _ in values)}
         if any(columns == set(small) for small in slices.small):  # which values the remainder has is not known
             continue

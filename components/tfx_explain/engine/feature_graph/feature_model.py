@@ -30,8 +30,8 @@ from tfx_explain.engine.methods.quadrature import gauss_legendre
 
 # Steps x rows in one call. Narrow networks gain from more, wide ones do not, and would need the memory.
 _FUSED_ROWS = 2048
-_FUSED_NARROW = 8192
-_NARROW_WIDTH = 256
+_FUSED_NARROW = 10_240
+_NARROW_WIDTH = 128
 _STACKED_COPIES = 3
 
 
