@@ -1,8 +1,11 @@
 """Slices, metrics, kept columns and permutations of one job, against brute force over its rows."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow_model_analysis as tfma
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
@@ -27,6 +30,7 @@ from tfx_explain.engine.aggregates.buckets import score_bins
 
 pytestmark = pytest.mark.pipeline
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "artifact.md"
 REPEATS = 2
 GROUP = ("a", "b")
 KEPT = ("y", "w", "city", "hour", "tags", "opt", *NAMES)
@@ -348,6 +352,27 @@ def same(loaded, entry):
     else:
         bounds = [loaded["boundedValue"][k] for k in ("value", "lowerBound", "upperBound")]
         assert bounds == pytest.approx(list(entry[["value", "low", "high"]]), rel=1e-6)
+
+
+def test_the_page_on_artifacts_names_every_file_column_and_key(main):
+    """Named in code: what is added to an artifact is added to the page."""
+    text = re.sub(r"```.*?```", "", PAGE.read_text(), flags=re.DOTALL)
+    named = set(re.findall(r"`([^`]+)`", text))
+    manifest = read_manifest(str(main[0]), "ModelAttributions")
+    wanted = set()
+    for path in manifest.sha256:
+        if path.startswith("Split-"):
+            wanted.add(re.sub(r"Split-\w+/(\w+)-\d+-of-\d+", r"Split-<split>/\1-*", path))
+        elif path.startswith("tfma/"):
+            wanted |= {"tfma/", re.sub(r"-\d+-of-\d+\.tfrecord", "-*", path.removeprefix("tfma/"))}
+        else:
+            wanted.add(path)
+        if path.endswith(".parquet"):
+            columns = pq.read_schema(main[0] / path).names
+            wanted |= {re.sub("^(attribution|feature)_.*", r"\1_<feature>", column) for column in columns}
+    wanted |= set(main[1]) | set(json.loads(manifest.read("cost.json"))) | set(json.loads(manifest.read("pins.json")))
+    assert "attribution_<feature>" in wanted and "slice_statistics.parquet" in wanted
+    assert not wanted - named
 
 
 def test_two_workers_and_small_batches_give_the_same_bytes(main, tmp_path):
