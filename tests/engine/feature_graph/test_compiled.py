@@ -166,6 +166,8 @@ def test_one_flipped_relu_is_rounding_and_a_shift_of_all_rows_is_not():
     assert not alike(plain, moved(9, 0.01), 64)
     assert not alike(plain, moved(1, 0.06), 64)
     assert not alike(plain, PathIntegral(attributions, values * 1.001, values), 64)
+    nothing = PathIntegral(np.full_like(attributions, np.nan), values, values)
+    assert not alike(nothing, nothing, 64)
     broken = attributions.copy()
     broken[5] = np.nan
     assert not alike(plain, PathIntegral(broken, values, values), 64)
