@@ -27,7 +27,7 @@ def test_an_empty_file_is_every_default(tmp_path):
 @pytest.mark.parametrize(
     ("data", "parts"),
     [
-        ({"max_exmaples": 3}, ["max_exmaples", "not permitted", "3"]),
+        ({"max_exmaples": 3}, ["max_exmaples", "is no setting, did you mean 'max_examples'?", "3"]),
         ({"max_examples": 0}, ["max_examples", "greater than or equal to 1", "0"]),
         ({"splits": []}, ["splits", "at least 1"]),
         ({"splits": ["eval", "eval"]}, ["splits", "distinct"]),
@@ -145,3 +145,31 @@ def test_input_features_are_named_on_both_sides():
     assert config.input_features == {"args_0": "age"}
     with pytest.raises(ConfigError, match="input_features"):
         ExplainConfig.make({"input_features": {"args_0": ""}})
+
+
+@pytest.mark.parametrize(
+    ("config", "value", "path", "parts"),
+    [
+        (ExplainConfig, {"max_exmples": 5}, "max_exmples", ("did you mean 'max_examples'?", "batch_size, ")),
+        (
+            ExplainConfig,
+            {"slices": {"specs": [{"feature_kys": ["a"]}]}},
+            "slices.specs.0.feature_kys",
+            ("'feature_keys'",),
+        ),
+        (
+            ExplainConfig,
+            {"image_baselines": {"x": {"kind": "blur", "sgma": 2}}},
+            "image_baselines.x.sgma",
+            ("'sigma'",),
+        ),
+        (ValidationConfig, {"checks": {"max_share": {"treshold": 1}}}, "checks.max_share.treshold", ("'threshold'",)),
+        (ValidationConfig, {"zebra": 1}, "zebra", ("'zebra' is no setting. There are: ", "required_slices")),
+    ],
+)
+def test_an_unknown_key_is_told_with_those_that_there_are(config, value, path, parts):
+    with pytest.raises(ConfigError) as caught:
+        config.make(value)
+    text = str(caught.value)
+    assert f"  {path}: " in text and "Extra inputs" not in text
+    assert all(part in text for part in parts), text

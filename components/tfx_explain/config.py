@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import pydantic
@@ -65,7 +66,7 @@ class _Base(pydantic.BaseModel):
             return cls.model_validate(value)
         except pydantic.ValidationError as error:
             lines = [
-                f"  {'.'.join(str(p) for p in e['loc']) or '(whole)'}: {e['msg']}. Received: {e['input']!r}"
+                f"  {'.'.join(str(p) for p in e['loc']) or '(whole)'}: {_rule(cls, e)}. Received: {e['input']!r}"
                 for e in error.errors()
             ]
             raise ConfigError("\n".join([f"{source or cls.__name__} cannot be used:", *lines])) from error
@@ -98,6 +99,34 @@ class _Base(pydantic.BaseModel):
     def from_json(cls: type[_Config], text: str) -> _Config:
         """The inverse of `to_json`."""
         return cls.make(json.loads(text))
+
+
+def _rule(cls: type[pydantic.BaseModel], error: Any) -> str:
+    """What a value breaks; of an unknown key, which keys there are."""
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"])
+    *path, key = error["loc"]
+    known = sorted({name for model in _models_at(cls, path) for name in model.model_fields})
+    close = difflib.get_close_matches(str(key), known, n=1)
+    meant = f", did you mean {close[0]!r}?" if close else "."
+    return f"{key!r} is no setting{meant} There are: {', '.join(known)}"
+
+
+def _models_at(cls: type[pydantic.BaseModel], path: Sequence[str | int]) -> list[type[pydantic.BaseModel]]:
+    """The classes that a value at a path may have; indices, keys of mappings and tags of unions name no field."""
+    models = [cls]
+    for part in path:
+        fields = [model.model_fields[part] for model in models if isinstance(part, str) and part in model.model_fields]
+        if fields:
+            models = [found for field in fields for found in _models_in(field.annotation)]
+    return models
+
+
+def _models_in(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    """The classes of settings that an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 class Label(_Base):

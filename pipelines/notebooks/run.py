@@ -43,8 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     except CellExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return 1
-    if options.output is not None:
+    if options.output is None:
+        print("every cell ran; --output FILE keeps the notebook with what they show")
+    else:
         nbformat.write(node, options.output)
+        print(f"every cell ran: {options.output}")
     return 0
 
 

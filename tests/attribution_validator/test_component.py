@@ -49,7 +49,7 @@ def test_the_config_is_inlined_as_canonical_json(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "error", "sentence"),
     [
-        ({"validation_config": {"gate": "eu"}}, ConfigError, "gate: Extra inputs are not permitted"),
+        ({"validation_config": {"gate": "eu"}}, ConfigError, "gate: 'gate' is no setting, did you mean 'gate_id'"),
         ({"validation_config": "/nowhere.yaml"}, ConfigError, "cannot read '/nowhere.yaml'"),
         ({"model_blessing": None}, TypeError, "Argument model_blessing should be a Channel"),
         (

@@ -83,7 +83,7 @@ def test_overrides_may_be_ints_or_runtime_parameters():
             ValueError,
             "max_examples must be >= 1. Received: max_examples=0",
         ),
-        ({"explain_config": {"num_steps": 5}}, ConfigError, "num_steps: Extra inputs are not permitted"),
+        ({"explain_config": {"num_steps": 5}}, ConfigError, "num_steps: 'num_steps' is no setting"),
         ({"explain_config": "/nowhere/explain.yaml"}, ConfigError, "cannot read '/nowhere/explain.yaml'"),
         (
             {"model": channel(standard_artifacts.Examples)},

@@ -47,7 +47,10 @@ def test_the_page_has_ratios_and_the_fastest_library():
     peers["xplique"] = {**peers["captum"], "us": 91.0, "times_faster": 3.1}
     peers["torch_loop"] = {**peers["captum"], "us": 60.0, "times_faster": 2.0}
     text = tables.page(results)
-    assert "| small | 10,240 | 20.0 | yes | 30.0 | yes | 55.0 | 0.67 | 4.0 | 40.0 | 1.00%, 0.00% | none tried | - |" in text
+    assert (
+        "| small | 10,240 | 20.0 | yes | 30.0 | yes | 55.0 | 0.67 | 4.0 | 40.0 | 1.00%, 0.00% | none tried | - |"
+        in text
+    )
     assert "| small | Captum | Gauss-Legendre | 90.0 | 3.0 x | 1.0e-03 / 2.0e-02 | 1.0e-03 / 2.0e-02 |" in text
     assert "small: Captum, 3.0 x and bare torch loop, 2.0 x." in text
 
