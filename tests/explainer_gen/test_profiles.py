@@ -63,3 +63,10 @@ def test_ties_of_the_mode_go_to_the_smallest():
 def test_no_value_has_no_mode():
     with pytest.raises(ValueError, match="at least one"):
         central_value(np.array([], object), np.array([], int), np.array([]), True)
+
+
+def test_more_repetitions_than_a_byte_holds_are_counted():
+    rows = [serialise([("x", "f", [1.0])])] * 300 + [serialise([("x", "f", [float(i)])]) for i in range(2, 252)]
+    got = profiles(rows)["x"]
+    assert got.central == (1.0,)  # 300 of 550 rows
+    assert got.bins.edges is not None and got.bins.edges[0] == 1.0

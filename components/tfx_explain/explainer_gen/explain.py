@@ -386,8 +386,9 @@ class ModelExplainer:
             yield from self._refused(rows[middle:], start + middle)
 
     def _bin_index(self, columns: Columns) -> np.ndarray:
-        """int32 [rows, features]."""
-        out = np.zeros((columns.rows, len(self.facts.features)), np.int32)
+        """[rows, features], of the smallest type that holds all bins: it goes with each row to each of its slices."""
+        most = max((bins.size for bins in self.bins.values()), default=1)
+        out = np.zeros((columns.rows, len(self.facts.features)), np.min_scalar_type(most - 1))
         for j, (feature, bins) in enumerate(self.bins.items()):
             kind = self._profiles[feature].kind if feature in self._profiles else "f"
             column = columns.columns.get((feature, kind))

@@ -19,7 +19,15 @@ from apache_beam.utils import shared
 from tfx_explain.config import COMPLETE_METHODS
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.aggregates.permutation import PermutedRows
-from tfx_explain.explainer_gen.aggregate import Scale, block_totals, finish_slice, scale_of, slice_parts, sum_shard
+from tfx_explain.explainer_gen.aggregate import (
+    Scale,
+    block_totals,
+    finish_slice,
+    scale_of,
+    shard_count,
+    slice_parts,
+    sum_shard,
+)
 from tfx_explain.explainer_gen.elements import (
     ElementRow,
     attribute_elements,
@@ -32,6 +40,7 @@ from tfx_explain.explainer_gen.elements import (
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import background_examples
+from tfx_explain.explainer_gen.outcome import SliceSums
 from tfx_explain.explainer_gen.paired import Partner, explain_pairs
 from tfx_explain.explainer_gen.permute import (
     DonorBlock,
@@ -105,14 +114,17 @@ def explain_examples(
             beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals)),
         )
     )
-    outcomes = (
+    finish = spec, content, slices, scale, profiles
+    sums = (
         explained
         | "SliceParts" >> beam.FlatMap(slice_parts, slices, config.max_examples, scale)
         | "GroupShards" >> beam.GroupByKey()
-        | "SumShard" >> beam.Map(sum_shard, profiles, spec.pins, scale)
-        | "GroupSlices" >> beam.GroupByKey()
-        | "FinishSlice" >> beam.Map(finish_slice, spec, content, slices, scale, profiles)
+        | "SumShard" >> beam.ParDo(SumShard(), *finish).with_outputs(SumShard.OUTCOMES, main="shards")
     )
+    outcomes = (
+        sums[SumShard.OUTCOMES],
+        sums["shards"] | "GroupSlices" >> beam.GroupByKey() | "FinishSlice" >> beam.Map(finish_slice, *finish),
+    ) | "Outcomes" >> beam.Flatten()
     permutation, importances = _permute(pipeline, donors, spec, handle, content, slices, scale, profiles, picked)
     pairs: beam.pvalue.AsList | None = None
     if partner is not None:
@@ -268,6 +280,29 @@ class Explain(_UsesModel):
         donors = donors_of(explainer, block, out)
         if donors is not None:
             yield beam.pvalue.TaggedOutput(self.DONORS, donors)
+
+
+class SumShard(beam.DoFn):
+    """((slice, shard), its rows) -> (slice, (shard, sums)); a slice of one shard is finished where it is summed."""
+
+    OUTCOMES = "outcomes"
+
+    def process(
+        self,
+        element: tuple[tuple[int, int], Iterable[tuple[int, Rows]]],
+        spec: JobSpec,
+        content: tuple[int, int],
+        slices: SlicePlan,
+        scale: Scale,
+        profiles: Sequence[FeatureProfile],
+    ) -> Iterable[tuple[int, tuple[int, SliceSums]] | beam.pvalue.TaggedOutput]:
+        """Sums one shard."""
+        place, shard = sum_shard(element, profiles, spec.pins, scale)
+        if shard_count(slices, place, spec.config.max_examples) > 1:
+            yield place, shard
+        else:
+            outcome = finish_slice((place, [shard]), spec, content, slices, scale, profiles)
+            yield beam.pvalue.TaggedOutput(self.OUTCOMES, outcome)
 
 
 class AttributeElements(_UsesModel):

@@ -39,7 +39,12 @@ def feature_values(block: Block) -> Iterable[tuple[str, _Values]]:
     """(feature, (block, kind, lengths, values, counts)) of the rows that have a value."""
     for (name, kind), column in sorted(block.columns.columns.items()):
         present = column.lengths > 0
-        yield name, (block.index, kind, column.lengths[present], column.values, block.count[present])
+        yield name, (block.index, kind, _small(column.lengths[present]), column.values, _small(block.count[present]))
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """Integers >= 0 in the smallest type that holds them: one byte where every row has one value."""
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
 def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[str]) -> FeatureProfile:
@@ -53,7 +58,8 @@ def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[s
     weight = {kind: sum(int(p[4].sum()) for p in ordered if p[1] == kind) for kind in "bfi"}
     kind = max(weight, key=lambda k: (weight[k], k))
     chosen = [p for p in ordered if p[1] == kind]
-    lengths, flat, counts = (np.concatenate([p[i] for p in chosen]) for i in (2, 3, 4))
+    lengths, counts = (np.concatenate([p[i] for p in chosen]).astype(np.int64) for i in (2, 4))
+    flat = np.concatenate([p[3] for p in chosen])
     categorical = kind == "b" or name in categorical_ints
     central = central_value(flat, lengths, counts, categorical)
     first, _ = Column(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), flat).first()

@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -128,3 +129,22 @@ def test_bins_that_are_known_already_change_nothing():
     want, got = (QuantileSketch.of(a, rows.weight, 0.3, place) for place in (None, known.sketch_bin))
     np.testing.assert_array_equal(got.cell, want.cell)
     np.testing.assert_array_equal(got.weight, want.weight)
+
+
+@pytest.mark.parametrize("kept", [slice(0, 64), slice(16, 20), slice(0, 0)])
+def test_statistics_are_the_same_behind_a_pickle_and_travel_without_empty_buckets(kept):
+    rows = Additive(HONEST, rows=3000).explained()
+    whole = accumulate(FEATURES, SIZES, rows, 0.5)
+    part = accumulate(FEATURES, SIZES, take(rows, np.isin(rows.bucket, np.arange(64)[kept])), 0.5)
+    sent = pickle.dumps(part)
+    got = pickle.loads(sent)
+    assert (got.features, got.bin_sizes) == (FEATURES, SIZES)
+    for mine, theirs in zip(got._arrays(), part._arrays(), strict=True):
+        assert mine.dtype == theirs.dtype and np.array_equal(mine, theirs)
+    assert len(sent) <= len(pickle.dumps(whole)) * (len(range(64)[kept]) + 2) / 64
+
+
+def test_a_bucket_alone_survives_a_pickle():
+    one = accumulate(FEATURES, SIZES, Additive(HONEST, rows=300).explained(), 0.5).bucket(3)
+    got = pickle.loads(pickle.dumps(one))
+    assert all(np.array_equal(a, b) for a, b in zip(got._arrays(), one._arrays(), strict=True))

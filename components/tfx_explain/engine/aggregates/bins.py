@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tfx_explain.engine.aggregates.weighted_order import weighted_order
+
 NUM_QUANTILE_BINS = 10
 NUM_CATEGORIES = 30
 
@@ -109,13 +111,12 @@ def quantile_bins(values: np.ndarray, weights: np.ndarray) -> FeatureBins:
       weights: int or float [n], how many rows each value stands for.
     """
     finite = np.isfinite(values)
-    values, weights = values[finite].astype(np.float64), weights[finite]
+    values, weights = values[finite], weights[finite]
     if not len(values):
         return FeatureBins(edges=())
-    order = np.argsort(values, kind="stable")
-    values, reached = values[order], np.cumsum(weights[order], dtype=np.float64)
+    values, reached = weighted_order(values, weights.astype(np.float64))
     at = np.searchsorted(reached, reached[-1] * np.arange(1, NUM_QUANTILE_BINS) / NUM_QUANTILE_BINS, side="left")
-    edges = np.unique(values[np.minimum(at, len(values) - 1)])
+    edges = np.unique(values[np.minimum(at, len(values) - 1)].astype(np.float64))
     return FeatureBins(edges=tuple(float(e) for e in edges))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,14 @@ class BucketStatistics:
             {name: np.zeros((NUM_BUCKETS, SCORE_SIZE)) for name in SCORES},
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled without the buckets that hold nothing: a shard of a large slice fills few of them."""
+        filled = np.any([values.reshape(len(values), -1).any(axis=1) for values in self._arrays()], axis=0)
+        return _filled_again, (self._map(lambda values: values[filled])._fields(), np.flatnonzero(filled), len(filled))
+
+    def _fields(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
     def __add__(self, other: BucketStatistics) -> BucketStatistics:
         if (self.features, self.bin_sizes) != (other.features, other.bin_sizes):
             raise ValueError(
@@ -151,6 +160,17 @@ class BucketStatistics:
         return failed / (failed + self.total_weight) if failed else 0.0
 
 
+def _filled_again(fields: tuple[Any, ...], filled: np.ndarray, buckets: int) -> BucketStatistics:
+    """The inverse of pickling: sums of so many buckets, zeros but for the filled ones."""
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        out = np.zeros((buckets, *values.shape[1:]), values.dtype)
+        out[filled] = values
+        return out
+
+    return BucketStatistics(*fields)._map(spread)
+
+
 @dataclasses.dataclass(frozen=True)
 class Rows:
     """Explained rows of one block; failed rows are left out and counted in `failed_*`.
@@ -161,7 +181,7 @@ class Rows:
       attributions: float32 [n, F].
       converged: bool [n].
       prediction: float64 [n], in the explained unit.
-      bin_index: int32 [n, F], each within its feature.
+      bin_index: int [n, F], of any size, each within its feature.
       failed_bucket, failed_weight: [m], of rows that could not be explained.
       label: float64 [n] or None; NaN where a row has none.
       score: float64 [n] logit of the positive class (binary), or the prediction (regression); None without a label.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfx_explain.engine.aggregates.weighted_order import weighted_order
+
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Lower weighted median of each column of values [n, k]: [k]; a column without finite numbers gives 0.
@@ -18,9 +20,8 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
             column, weight = column[known], weight[known]
         if not len(column):
             continue
-        order = np.argsort(column, kind="stable")
-        reached = np.cumsum(weight[order])
-        out[j] = column[order][np.searchsorted(reached, reached[-1] / 2)]
+        column, reached = weighted_order(column, weight)
+        out[j] = column[np.searchsorted(reached, reached[-1] / 2)]
     return out
 
 
