@@ -24,8 +24,9 @@ lint: environment
 
 bench: bench-engine
 	$(PYTHON) -W ignore -m benchmarks.sanity
-	$(PYTHON) -W ignore benchmarks/job.py
-	$(PYTHON) -W ignore benchmarks/permutation.py
+	$(PYTHON) -W ignore -m benchmarks.job
+	$(PYTHON) -W ignore -m benchmarks.job_by_model
+	$(PYTHON) -W ignore -m benchmarks.permutation
 	$(PYTHON) -W ignore benchmarks/aggregation.py
 	$(PYTHON) -W ignore benchmarks/memory.py
 	@echo "results: benchmarks/results/"

@@ -1,6 +1,6 @@
 """The whole job of ExplainerGen, from TFRecord to Parquet, against the gradients of the same network alone.
 
-    .venv/bin/python benchmarks/job.py [--rows 100000] [--repeats 3]
+    .venv/bin/python -m benchmarks.job [--rows 100000] [--repeats 3]
 
 Prints a Markdown table and writes benchmarks/results/job.json. All times are CPU time of this process, with one thread
 for TensorFlow on both sides.
@@ -29,11 +29,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-import network
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
-from clock import Clock
 
+from benchmarks import network
+from benchmarks.clock import Clock
 from tfx_explain.config import ExplainConfig
 from tfx_explain.engine.feature_graph import FeatureModel
 from tfx_explain.engine.methods import integrated_gradients
@@ -104,20 +104,33 @@ def run_job(
     repeats: int = 0,
     items: Sequence[tuple[str, Any, str]] = ITEMS,
 ) -> dict[str, float]:
-    """CPU seconds of one job by item, "Beam" being what belongs to none; `repeats` are those of permutations."""
+    """CPU seconds of one job of the 100-64-64-1 network by item; `repeats` are those of permutations."""
     keys = ((network.PLACE,), (network.HOUR,))
     config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": repeats}})
-    spec = JobSpec(
-        str(folder / "model"), config, Slicing(tuple((k, ()) for k in keys)), Source(network.LABEL), fingerprint="model"
-    )
+    slicing = Slicing(tuple((k, ()) for k in keys))
+    spec = JobSpec(str(folder / "model"), config, slicing, Source(network.LABEL), fingerprint="model")
+    seconds, result = watched_job(folder, pattern, spec, items)
+    if (result["rows_explained"], result["slicing"]["slices"] + 1) != (rows, slices):
+        raise ValueError(f"the job must explain {rows} rows in {slices} slices. Received: {result}")
+    return seconds
+
+
+def watched_job(
+    folder: pathlib.Path, pattern: pathlib.Path, spec: JobSpec, items: Sequence[tuple[str, Any, str]] = ITEMS
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """(CPU seconds by item, "Beam" being what belongs to none; what the job says of itself) of one job.
+
+    Raises:
+        ValueError: if the job could not explain the model.
+    """
     clock = Clock()
     with tempfile.TemporaryDirectory(dir=folder) as staging, clock.watching(items), clock.item("Beam"):
         with beam.Pipeline(options=PipelineOptions([_RUNNER])) as pipeline:
             explain_examples(pipeline, [(0, str(pattern))], spec, staging, read_batch_size=1000)
         result = json.loads((pathlib.Path(staging) / results.JOB_FILE).read_text())
-    if result["error"] or (result["rows_explained"], result["slicing"]["slices"] + 1) != (rows, slices):
-        raise ValueError(f"the job must explain {rows} rows in {slices} slices. Received: {result}")
-    return dict(clock.seconds)
+    if result["error"]:
+        raise ValueError(f"the job must explain the model. Received: {result['error']}")
+    return dict(clock.seconds), result
 
 
 def timed(function: network.Run) -> float:

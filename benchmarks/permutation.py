@@ -1,6 +1,6 @@
 """Permutation importance of the job, against bare forward passes of the same network and scikit-learn's.
 
-    .venv/bin/python benchmarks/permutation.py [--rows 10000] [--repeats 5]
+    .venv/bin/python -m benchmarks.permutation [--rows 10000] [--repeats 5]
 
 Prints a Markdown table and writes benchmarks/results/permutation.json. All times are CPU time of this process for one
 row, feature and repeat, one thread for TensorFlow on all sides; what is compared runs in turn; figures are medians.
@@ -23,13 +23,12 @@ import sys
 import tempfile
 from typing import Any
 
-import job
-import network
 import numpy as np
 import tensorflow as tf
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import permutation_importance
 
+from benchmarks import job, network
 from tfx_explain.engine.feature_graph import PermutationModel
 from tfx_explain.explainer_gen import permute
 

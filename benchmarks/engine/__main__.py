@@ -9,7 +9,6 @@ could be compared.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import pathlib
@@ -88,7 +87,6 @@ def main() -> int:
     os.environ.update(thread_variables(options.threads))  # before the first import of TensorFlow
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")
-    importlib.import_module("tests")  # before IPython, which comes with TFX, puts a package of that name on the path
     import keras
     import numpy as np
     import tensorflow as tf

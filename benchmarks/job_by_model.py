@@ -1,0 +1,124 @@
+"""The whole job on each of the engine's models, from TFRecord to Parquet, against the bound of the same network.
+
+    .venv/bin/python -m benchmarks.job_by_model [--models small,wide]
+
+Prints a Markdown table and writes benchmarks/results/job_by_model.json. All times are CPU time of this process, with
+one thread for TensorFlow on both sides; the models and their bound are those of `benchmarks.engine`.
+
+- bound: integrated gradients of the bare network at 50 nodes of every row, from encoded rows in memory, in one compiled
+  function at its best batch size. It reads nothing, repairs nothing and keeps nothing.
+- job: as in `benchmarks.job`, without slices and labels: read, identified, sampled, explained (rows that have not
+  converged are integrated again), summed and written.
+
+What the job costs whatever its rows is measured on 4,096 rows; the second ratio leaves it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks.engine.bare import Bound
+from benchmarks.engine.networks import NAMES
+from benchmarks.engine.rules import STEPS, gauss_legendre
+from benchmarks.engine.subject import Subject, built
+from benchmarks.engine.taxi import taxi
+from benchmarks.job import watched_job
+from tfx_explain.config import ExplainConfig
+from tfx_explain.explainer_gen.job_spec import JobSpec
+from tfx_explain.explainer_gen.slicing import Slicing
+
+RESULT = pathlib.Path(__file__).parent / "results" / "job_by_model.json"
+MODELS = (*NAMES, "taxi")
+ROWS, FEW_ROWS = 102_400, 4096
+_COSTLY = {"medium": 2, "cnn": 5}
+_HEAD = """\
+| model | rows | bound, CPU-s | job, CPU-s | bound / job | of what grows | in the network | Beam | decode |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+_NETWORK = ("integrate", "encode", "predict")
+
+
+def write_distinct(path: pathlib.Path, examples: list[bytes]) -> None:
+    """Rows in a TFRecord; a feature that no model reads numbers them, since equal rows are explained once."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number, example in enumerate(examples):
+            feature = {"row_number": tf.train.Feature(int64_list=tf.train.Int64List(value=[number]))}
+            # Encoded messages end to end are one message with the fields of both.
+            more = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example + more.SerializeToString())
+
+
+def run(folder: pathlib.Path, subject: Subject, rows: int) -> dict[str, float]:
+    """CPU seconds by item of one job on the first rows."""
+    pattern = folder / f"{subject.name}-{rows}"
+    write_distinct(pattern, subject.examples[:rows])
+    config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": 0}})
+    seconds, result = watched_job(folder, pattern, JobSpec(subject.path, config, Slicing(()), fingerprint="model"))
+    pattern.unlink()
+    if result["rows_explained"] != rows:
+        raise ValueError(f"the job must explain {rows} rows of {subject.name}. Received: {result['rows_explained']}")
+    return seconds
+
+
+def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
+    """One line of the table."""
+    rows = ROWS // _COSTLY.get(name, 1)
+    subject = taxi(rows) if name == "taxi" else built(name, rows, folder)
+    bound = Bound(subject.head, subject.encode(0, 2048), subject.encoded_baseline, *gauss_legendre(STEPS))
+    few = run(folder, subject, FEW_ROWS)
+    bound_s = bound.seconds(subject.encode(0, rows))
+    items = run(folder, subject, rows)
+    bound_s = min(bound_s, bound.seconds(subject.encode(0, rows)))
+    total, fixed = sum(items.values()), sum(few.values())
+    growing = (total - fixed) * rows / (rows - FEW_ROWS)
+    return {
+        "model": name,
+        "rows": rows,
+        "bound_s": bound_s,
+        "job_s": total,
+        "ratio": bound_s / total,
+        "ratio_of_what_grows": bound_s / growing,
+        "network_share": sum(items.get(item, 0.0) for item in _NETWORK) / total,
+        "items_s": dict(sorted(items.items())),
+        "items_of_few_rows_s": dict(sorted(few.items())),
+    }
+
+
+def _shown(line: dict[str, Any]) -> str:
+    cells = [line["model"], f"{line['rows']:,}", *(f"{line[key]:.1f}" for key in ("bound_s", "job_s"))]
+    cells += [f"{line[key]:.2f}" for key in ("ratio", "ratio_of_what_grows")]
+    cells += [f"{line['network_share']:.0%}", *(f"{line['items_s'][item]:.1f}" for item in ("Beam", "decode"))]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    """Runs the benchmark, prints the table, writes the results."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--output", type=pathlib.Path, default=RESULT)
+    options = parser.parse_args()
+    chosen = [name for name in options.models.split(",") if name]
+    if unknown := sorted(set(chosen) - set(MODELS)):
+        parser.error(f"--models must be among {','.join(MODELS)}. Received: {','.join(unknown)}")
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    sys.stdout.write(_HEAD)
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in chosen:
+            lines.append(measure(name, pathlib.Path(folder)))
+            sys.stdout.write(_shown(lines[-1]))
+            sys.stdout.flush()
+    options.output.parent.mkdir(exist_ok=True)
+    options.output.write_text(json.dumps({"models": lines}, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
