@@ -23,6 +23,7 @@ import tempfile
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.internal.encoder import _VarintBytes
 
 from benchmarks.engine.bare import Bound
 from benchmarks.engine.networks import NAMES
@@ -50,9 +51,10 @@ def write_distinct(path: pathlib.Path, examples: list[bytes]) -> None:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number, example in enumerate(examples):
             feature = {"row_number": tf.train.Feature(int64_list=tf.train.Int64List(value=[number]))}
-            # Encoded messages end to end are one message with the fields of both.
-            more = tf.train.Example(features=tf.train.Features(feature=feature))
-            writer.write(example + more.SerializeToString())
+            added = tf.train.Features(feature=feature).SerializeToString()
+            # An Example is one field, its Features: entries are added at their end.
+            features = tf.train.Example.FromString(example).features.SerializeToString() + added
+            writer.write(b"\x0a" + _VarintBytes(len(features)) + features)
 
 
 def run(folder: pathlib.Path, subject: Subject, rows: int) -> dict[str, float]:

@@ -54,7 +54,7 @@ def own_attributions(model, rows, baseline):
     """float64 [rows, features], and the features' names."""
     loaded = FeatureModel.load(model.path, sample=rows[:64], input_baseline=baseline)
     encoded = loaded.encode(rows)
-    result = integrated_gradients(loaded, encoded, loaded.encode([baseline]), 0, repair_batch=64)
+    result = integrated_gradients(loaded, encoded, loaded.encode([baseline]), 0)
     assert result.converged.all()
     return result.attributions.astype(np.float64), loaded.features
 

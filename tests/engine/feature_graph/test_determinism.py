@@ -25,7 +25,7 @@ def load(name):
 
 
 def explain(model, examples, baseline):
-    return integrated_gradients(model, model.encode(examples), model.encode([baseline]), 0, repair_batch=64)
+    return integrated_gradients(model, model.encode(examples), model.encode([baseline]), 0)
 
 
 def facts(name):

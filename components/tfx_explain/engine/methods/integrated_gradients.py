@@ -8,7 +8,7 @@ import numpy as np
 
 from tfx_explain.engine.methods.attributions import Attributions
 from tfx_explain.engine.methods.model import Integral, PathModel, Rows
-from tfx_explain.engine.methods.path_integral import Paths, integrate_to_convergence
+from tfx_explain.engine.methods.path_integral import REPAIR_BATCH, Paths, integrate_to_convergence
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 
 
@@ -20,7 +20,7 @@ def integrated_gradients(
     *,
     num_steps: int = 50,
     repair_steps: Sequence[int] = (100, 200),
-    repair_batch: int = 64,
+    repair_batch: int = REPAIR_BATCH,
     valid: np.ndarray | None = None,
     tolerance: float = 0.05,
 ) -> Attributions:

@@ -16,6 +16,11 @@ Integrate = Callable[[Rows, np.ndarray, int, "np.ndarray | None"], Integral]
 them) -> their integrals."""
 
 
+REPAIR_BATCH = 64
+_FEW = 16
+"""Rows in a batch of the repair, and in one of few rows: as a rule a block leaves a handful, and padding is not free."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Paths:
     """How a row's attributions come about.
@@ -38,13 +43,13 @@ def integrate_to_convergence(
     *,
     num_steps: int,
     repair_steps: Sequence[int],
-    repair_batch: int = 64,
+    repair_batch: int = REPAIR_BATCH,
     valid: np.ndarray | None = None,
     tolerance: float = 0.05,
 ) -> Attributions:
     """Attributions whose rows add up, as far as nodes can help.
 
-    Rows that have not converged are gathered, padded to batches of one fixed shape and run again with more nodes; what
+    Rows that have not converged are gathered, padded to batches of two fixed shapes and run again with more nodes; what
     the last run gives is kept. Rows whose prediction is not finite are not run again: nodes cannot help them.
 
     Args:
@@ -53,7 +58,7 @@ def integrate_to_convergence(
         target: output column, one for all rows or int [rows].
         num_steps: nodes of each path of every row.
         repair_steps: nodes for the rows that are left, in turn; increasing.
-        repair_batch: rows in a batch of the repair.
+        repair_batch: rows in a batch of the repair; 16 at most where no more are left.
         valid: bool [rows]; the others are padding and never run again. All rows, if None.
         tolerance: see `converged`.
 
@@ -82,13 +87,14 @@ def integrate_to_convergence(
         left = np.flatnonzero(repairable & ~done)
         for start in range(0, len(left), repair_batch):
             part = left[start : start + repair_batch]
-            padded = np.resize(part, repair_batch)  # repeats rows up to the fixed shape
+            size = min(_FEW, repair_batch) if len(part) <= _FEW else repair_batch
+            padded = np.resize(part, size)  # repeats rows up to the fixed shape
             again = paths.integrate(encoded.take(padded), target[padded], more_steps, padded)
             attributions[part] = again.attributions[: len(part)]
             prediction[part] = again.prediction[: len(part)]
             baseline_prediction[part] = again.baseline_prediction[: len(part)]
             steps[part] = paths.count * more_steps
-            cost += _cost(paths, repair_batch, more_steps)
+            cost += _cost(paths, size, more_steps)
         delta, done = _judge(attributions, prediction, baseline_prediction, tolerance)
     return Attributions(
         attributions=attributions,
