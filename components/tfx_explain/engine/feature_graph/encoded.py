@@ -92,6 +92,16 @@ class PathIntegral:
     baseline_prediction: np.ndarray
     elements: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[PathIntegral]) -> PathIntegral:
+        """Rows of several parts, one after the other; at least one is needed."""
+
+        def joined(name: str) -> np.ndarray:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        elements = {key: np.concatenate([part.elements[key] for part in parts]) for key in parts[0].elements}
+        return cls(joined("attributions"), joined("prediction"), joined("baseline_prediction"), elements)
+
 
 def as_batch(examples: Sequence[bytes] | np.ndarray) -> np.ndarray:
     """Serialised tf.Examples as an object array [rows].

@@ -13,6 +13,7 @@ from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_b
 from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, SelfCheckError
 from tfx_explain.engine.feature_graph.flat_graph import topological
 from tfx_explain.engine.feature_graph.images import decoded_images
+from tfx_explain.engine.feature_graph.memory import parts, rows_at_once
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
@@ -103,6 +104,10 @@ class FeatureModel:
             if not partition.flat.spec(name).shape[1:].is_fully_defined()
         )
         self.encoded_images = decoded_images(partition)
+        lengths = [length for cut in self._functions.sample_cuts for length in cut.shape[1:]]
+        self._gradient_rows, self._forward_rows = rows_at_once(
+            partition.flat, (*partition.cuts, *partition.frozen), partition.target, max(lengths, default=1)
+        )
         self._stackable = self._can_stack(opened.sample)
         self.notes = (*opened.notes, *notes, *partition.notes, *self._own_notes())
 
@@ -214,7 +219,14 @@ class FeatureModel:
             By attributed feature, float32 [rows, n]: its cut tensors flattened, side by side.
         """
         rows = len(encoded)
-        gradients = self._functions.gradient()(list(encoded.cuts), list(encoded.frozen), self._targets(target, rows))
+        targets = self._targets(target, rows)
+        if rows > self._gradient_rows:
+            found = [
+                self.gradients(encoded.take(np.array(part)), targets.numpy()[part.start : part.stop])
+                for part in parts(rows, self._gradient_rows)
+            ]
+            return {feature: np.concatenate([part[feature] for part in found]) for feature in self.features}
+        gradients = self._functions.gradient()(list(encoded.cuts), list(encoded.frozen), targets)
         by_feature: dict[str, list[np.ndarray]] = {feature: [] for feature in self.features}
         for column, gradient in zip(self._partition.columns, gradients, strict=True):
             by_feature[column].append(gradient.numpy().astype(np.float32).reshape(rows, -1))
@@ -261,15 +273,24 @@ class FeatureModel:
         if wanted and compiled:
             raise ValueError(f"elements must be empty where compiled is True. Received: {list(wanted)}")
         self._check_elements(wanted)
+        targets = self._targets(target, rows)
+        if rows > self._gradient_rows:
+            found = []
+            for part in parts(rows, self._gradient_rows):
+                own = np.array(part)
+                start = input_baseline.take(own) if len(input_baseline) == rows else input_baseline
+                of_part = targets.numpy()[part.start : part.stop]
+                found.append(self.path_gradients(encoded.take(own), start, of_part, nodes, weights, elements=wanted))
+            return PathIntegral.concatenate(found)
         fused = _FUSED_NARROW if self._functions.width <= _NARROW_WIDTH else _FUSED_ROWS
-        per_chunk = max(1, fused // rows) if self._stackable else 1
+        per_chunk = max(1, min(fused, self._gradient_rows) // rows) if self._stackable else 1
         integrate = self._functions.integrate_compiled() if compiled else self._functions.integrate(wanted)
         attributions, prediction, baseline_prediction, *by_element = integrate(
-            list(encoded.cuts),
+            self._functions.packed(encoded.cuts),
             list(encoded.frozen),
-            list(input_baseline.cuts),
+            self._functions.packed(input_baseline.cuts),
             list(input_baseline.frozen),
-            self._targets(target, rows),
+            targets,
             *_in_chunks(np.asarray(nodes), np.asarray(weights), per_chunk),
         )
         by_feature = {feature: values.numpy() for feature, values in zip(wanted, by_element, strict=True)}
@@ -290,6 +311,9 @@ class FeatureModel:
         return text_tokens(self._partition, feature, encoded.examples, cuts[0].numpy()) if len(cuts) == 1 else None
 
     def _logits(self, encoded: Encoded) -> tf.Tensor:
+        rows = len(encoded)
+        if rows > self._forward_rows:
+            return tf.concat([self._logits(encoded.take(np.array(p))) for p in parts(rows, self._forward_rows)], 0)
         return self._functions.logits(list(encoded.cuts), list(encoded.frozen))
 
     def _targets(self, target: int | np.ndarray, rows: int) -> tf.Tensor:

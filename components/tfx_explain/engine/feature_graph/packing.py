@@ -15,7 +15,7 @@ class Packing:
     Members are the outer axis, so that putting together and taking apart copy whole tensors at most.
     """
 
-    def __init__(self, tensors: Sequence[tf.Tensor]) -> None:
+    def __init__(self, tensors: Sequence[tf.Tensor | tf.TensorSpec]) -> None:
         groups: dict[object, list[int]] = collections.defaultdict(list)
         for index, tensor in enumerate(tensors):
             row = tensor.shape[1:]
@@ -23,9 +23,15 @@ class Packing:
             groups[alike].append(index)
         self._groups = tuple(tuple(group) for group in groups.values())
 
+    def specs(self, tensors: Sequence[tf.TensorSpec]) -> list[tf.TensorSpec]:
+        """Those of the blocks."""
+        first = [(len(group), tensors[group[0]]) for group in self._groups]
+        return [tf.TensorSpec([members, *spec.shape], spec.dtype) for members, spec in first]
+
     def pack(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The blocks, [members, rows, ...] each."""
-        return [tf.stack([tensors[index] for index in group]) for group in self._groups]
+        members = [[tensors[index] for index in group] for group in self._groups]
+        return [tf.stack(group) if len(group) > 1 else tf.expand_dims(group[0], 0) for group in members]
 
     def unpack(self, blocks: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The tensors in their order, [rows, ...] each."""

@@ -18,7 +18,7 @@ them) -> their integrals."""
 
 REPAIR_BATCH = 64
 _FEW = 16
-"""Rows in a batch of the repair, and in one of few rows: as a rule a block leaves a handful, and padding is not free."""
+"""Rows in a batch of the repair, and in one of few: a block leaves a handful as a rule, and padding is not free."""
 
 
 @dataclasses.dataclass(frozen=True)
