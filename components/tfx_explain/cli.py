@@ -275,7 +275,8 @@ def diagnose(
             raise
         _fail(f"the job failed: {str(error).strip().splitlines()[-1]}\n(--traceback shows where)")
     console = rich.console.Console()
-    for sentence in (found["headline"], *found["sentences"]):
+    first = [found["no_refusal"]] if found["no_refusal"] else []
+    for sentence in (*first, found["headline"], *found["sentences"]):
         console.print(sentence, markup=False, soft_wrap=True)
     for note in found["notes"]:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
