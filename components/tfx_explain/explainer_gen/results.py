@@ -24,6 +24,7 @@ from tfx_explain.explainer_gen.beside import (
     weak_slices,
 )
 from tfx_explain.explainer_gen.eval_result import write_eval_result
+from tfx_explain.explainer_gen.evaluator_differs import evaluator_differs
 from tfx_explain.explainer_gen.explain import NO_REPEATS, ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import pinned_settings
@@ -157,6 +158,9 @@ def write_result(
         "class_names": None if model.class_names is None else list(model.class_names),
         "task": None if label_errors else model.task,
         "label_error": label_errors[0] if label_errors else None,
+        "evaluator_differs": (
+            list(evaluator_differs(spec.evaluation.config, spec.config, model.output)) if spec.evaluation else []
+        ),
         "notes": [*model.notes, *unclustered(len(model.features)), *_unmet(spec, model, profiles, slices)],
         "input_baseline_source": model.input_baseline_source,
         "input_baseline": {
