@@ -13,6 +13,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from tests.diagnosis.handmade import PIPELINE, Handmade
 from tests.engine.feature_graph.small_models import SPEC, numbers, random_matrix, save
+from tests.report.page_reader import Page
 from typer.testing import CliRunner
 
 from tfx_explain.artifacts.manifest import read_manifest
@@ -20,7 +21,7 @@ from tfx_explain.attribution_reference.store import Reference, read_reference, w
 from tfx_explain.attribution_validator.evidence import read_candidate
 from tfx_explain.cli import app
 from tfx_explain.config import ExplainConfig
-from tfx_explain.diagnosis.diagnose import DiagnosisError, check_verdict
+from tfx_explain.diagnosis.diagnose import DiagnosisError, check_verdict, no_refusal
 from tfx_explain.explainer_gen.run import Request, run
 
 pytestmark = pytest.mark.pipeline
@@ -153,8 +154,20 @@ def test_without_a_verdict_the_diagnosis_says_that_nothing_was_checked(folder, t
     out = tmp_path / "out"
     code, text = call(*arguments(folder, out), "--model", folder / "leaky")
     assert code == 0, text
-    assert "note: no verdict was given" in text
-    assert "no verdict was given" in (out / "report.html").read_text()
+    said = json.loads((out / "diagnosis.json").read_text())["no_refusal"]
+    assert said.startswith("This diagnosis is not about a refusal: no verdict was given (--anomalies)")
+    assert text.index(said) < text.index("The model changed")
+    page = Page((out / "report.html").read_text()).text
+    assert page.index(said) < page.index("The model changed", page.index("· diagnosis"))
+
+
+def test_a_verdict_that_blessed_the_model_is_no_refusal_either():
+    passed = {"model": {"fingerprint": "mine"}, "reference": [{"fingerprint": "last"}], "blessed": True}
+    assert no_refusal(passed, "last") == (
+        "This diagnosis is not about a refusal: the verdict that was given blessed the model."
+    )
+    assert no_refusal(passed | {"blessed": False}, "last") == ""
+    assert "not checked that the gate compared with model 0123456789ab" in no_refusal(None, "0123456789abcdef")
 
 
 def test_a_verdict_on_another_model_is_refused():

@@ -53,6 +53,55 @@ def test_a_method_that_shows_the_data_alone_fails(spec, monkeypatch):
     assert not found.passed and found.similarity[-1] == pytest.approx(1.0)
 
 
+PIXELS = ExplainConfig(elements={"features": ["image"]})
+
+
+def digits():
+    return JobSpec(model_path=export("digit_floats").path, config=PIXELS)
+
+
+def images():
+    return export("digit_floats").examples[:20]
+
+
+def test_the_pixels_of_a_map_follow_the_weights_and_their_sizes_the_data():
+    """|x - b| of integrated gradients is the image's own outline: Adebayo et al. saw it in maps without signs."""
+    (found,) = sanity_check(digits(), images(), ["integrated_gradients"], draws=2)
+    assert (found.feature, found.ranked, found.signed) == ("image", "elements of 'image'", True)
+    assert found.passed and abs(found.similarity[-1]) < 0.3
+    assert found.size_similarity[-1] > 0.7
+    assert found.to_dict()["size_similarity"][-1] == pytest.approx(found.size_similarity[-1], rel=1e-5)
+
+
+def test_pixels_of_methods_without_a_sign_are_ranked_by_size():
+    (found,) = sanity_check(digits(), images(), ["gradient"], draws=2)
+    assert found.passed and not found.signed
+    np.testing.assert_array_equal(found.similarity, found.size_similarity)
+
+
+@pytest.mark.parametrize("shown", ["edges", "input"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient"])
+def test_a_map_of_the_image_alone_fails_by_pixel(shown, method, monkeypatch):
+    class Blind(module.BatchMethod):
+        def elements(self, encoded, target, ids, num_steps, features):
+            image = np.asarray(encoded.by_feature()["image"][0])[..., 0]
+            edges = np.hypot(*np.gradient(image, axis=(1, 2)))
+            return {"image": edges if shown == "edges" else image}
+
+    monkeypatch.setattr(module, "BatchMethod", Blind)
+    (found,) = sanity_check(digits(), images(), [method], draws=1)
+    assert not found.passed and found.similarity[-1] == pytest.approx(1.0)
+
+
+def test_one_image_without_elements_has_nothing_to_rank():
+    with pytest.raises(SanityError, match="`elements` of the configuration"):
+        next(
+            sanity_check(
+                JobSpec(model_path=export("digit_floats").path, config=ExplainConfig()), images(), ["gradient"]
+            )
+        )
+
+
 def test_a_model_without_weights_cannot_be_checked(tmp_path):
     tree = tf.Module()
     spec = {name: tf.io.FixedLenFeature([1], tf.float32) for name in "abc"}

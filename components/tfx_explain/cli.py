@@ -275,7 +275,8 @@ def diagnose(
             raise
         _fail(f"the job failed: {str(error).strip().splitlines()[-1]}\n(--traceback shows where)")
     console = rich.console.Console()
-    for sentence in (found["headline"], *found["sentences"]):
+    first = [found["no_refusal"]] if found["no_refusal"] else []
+    for sentence in (*first, found["headline"], *found["sentences"]):
         console.print(sentence, markup=False, soft_wrap=True)
     for note in found["notes"]:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -321,12 +322,24 @@ def sanity_check(
     spec = JobSpec(model_path=str(model.resolve()), config=settings)
     records, _ = some_records([(0, os.path.abspath(examples))], rows)
     console = rich.console.Console()
-    table = rich.table.Table("method", "rank correlation with all weights drawn anew", f"at most {MAX_SIMILARITY}")
+    table = rich.table.Table(
+        "method",
+        "ranked",
+        "rank correlation with all weights drawn anew",
+        "of sizes alone",
+        f"at most {MAX_SIMILARITY}",
+    )
     found = []
     try:
         for result in check(spec, records, [m for m in METHODS if m in (method or [settings.method])], draws):
             found.append(result)
-            table.add_row(result.method, _number(result.similarity[-1]), "passed" if result.passed else "FAILED")
+            table.add_row(
+                result.method,
+                result.ranked,
+                _number(result.similarity[-1]),
+                _number(result.size_similarity[-1]),
+                "passed" if result.passed else "FAILED",
+            )
     except SanityError as error:
         _fail(str(error))
     console.print(table)

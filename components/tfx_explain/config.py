@@ -336,12 +336,15 @@ class ExplainConfig(_Base):
     """Python modules that register operations of the model, such as tensorflow_text: imported before it is loaded."""
     from_logits: bool = False
     """The output ends in no sigmoid or softmax because it is logits, as with Keras' `from_logits=True`."""
+    integer_output: Literal["class", "amount"] = "class"
+    """What a model without float outputs gives, or one that ends in an argmax: numbers of classes, whose accuracy is
+    measured, or amounts, as a regression's. A string output is a class too, if `class_names` numbers it."""
     target: Annotated[int, pydantic.Field(ge=0)] | Annotated[str, pydantic.Field(min_length=1)] | None = None
     """Output column to explain, by number or class name; `predicted` and `label` are each row's own class. None is the
     only column, or `predicted`."""
     class_names: tuple[str, ...] = ()
     """Names of the output's columns in their order, where the model does not tell them; for one column those of
-    0 and 1. Labels may then be these names."""
+    0 and 1, or of all numbers where it holds a class's. Labels may then be these names."""
     splits: tuple[str, ...] = pydantic.Field(default=("eval",), min_length=1)
     max_examples: int = pydantic.Field(default=10_000, ge=1)
     """Distinct rows at most; those with the smallest keyed hash are taken."""

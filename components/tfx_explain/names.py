@@ -22,3 +22,6 @@ def slice_name(key: SliceKey) -> str:
 
 NUM_BUCKETS = 64
 """Hash buckets by row id: the unit that intervals draw."""
+
+MAX_CLUSTERED = 256
+"""Features of a model at most, so that those whose attributions move together are looked for."""

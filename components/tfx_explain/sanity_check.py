@@ -23,6 +23,9 @@ from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, MODEL_SAMPLE_ROW
 MAX_SIMILARITY = 0.5
 """Mean rank correlation, with all weights drawn anew, from which a method fails: it shows the data alone."""
 
+_LEAST = 3
+"""Features, or elements of one, that a ranking needs."""
+
 
 class SanityError(ValueError):
     """The check cannot be made; the message says why."""
@@ -34,28 +37,42 @@ class MethodSanity:
 
     Attributes:
       method: its name.
+      feature: whose elements (pixels, tokens) are ranked, row by row; None where the row's features are.
       signed: whether signed attributions are ranked; else their sizes, for methods that give norms.
       weights: names of the variables in the order in which they are drawn anew, one more each time.
       similarity: float64 [weights], mean rank correlation over rows and draws with the model's own attributions.
-      passed: the last one is at most MAX_SIMILARITY.
+      size_similarity: the same of sizes, |attribution|. It judges nothing: a product with x - b has the outline of x
+        whatever the network is, as maps drawn without signs do.
+      passed: the last similarity is at most MAX_SIMILARITY.
     """
 
     method: str
+    feature: str | None
     signed: bool
     weights: tuple[str, ...]
     similarity: np.ndarray
+    size_similarity: np.ndarray
     passed: bool
+
+    @property
+    def ranked(self) -> str:
+        """What is ranked, in words."""
+        return "features" if self.feature is None else f"elements of {self.feature!r}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, in six digits."""
-        similarity = [float(f"{value:.6g}") for value in self.similarity]
-        return dataclasses.asdict(self) | {"weights": list(self.weights), "similarity": similarity}
+        return dataclasses.asdict(self) | {
+            "weights": list(self.weights),
+            "similarity": [float(f"{value:.6g}") for value in self.similarity],
+            "size_similarity": [float(f"{value:.6g}") for value in self.size_similarity],
+        }
 
 
 def sanity_check(
     spec: JobSpec, examples: Sequence[bytes], methods: Sequence[Method], draws: int = 8
 ) -> Iterator[MethodSanity]:
-    """Checks methods on one model, one at a time.
+    """Checks methods on one model, one at a time: the ranking of a row's features, and of the elements of each feature
+    that `elements` of the configuration names, such as an image's pixels.
 
     A method that ranks the features of a random network as it ranks those of the trained one shows the data, not the
     model. Networks differ by chance, hence several draws.
@@ -67,7 +84,7 @@ def sanity_check(
       draws: random networks.
 
     Raises:
-      SanityError: the model cannot be explained, has no weights, or fewer than three features to rank.
+      SanityError: the model cannot be explained, has no weights, or nothing of which there are three to rank.
 
     References:
       Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps (2018),
@@ -81,13 +98,15 @@ def sanity_check(
     weights = output_first(model.opened)
     if not weights:
         raise SanityError("the model must have weights to draw anew. Received: none, its graph holds constants alone")
-    if len(model.features) < 3:
+    if len(model.features) < _LEAST and not explainer.elements:
         raise SanityError(
-            f"rankings need at least three features. Received: {list(model.features)}; attribute tokens or "
-            "pixels instead"
+            f"rankings need at least three features. Received: {list(model.features)}; name an image or a text in "
+            "`elements` of the configuration, so that its pixels or tokens are ranked"
         )
     for method in methods:
-        yield _of_method(explainer, model, spec.config.model_copy(update={"method": method}), block, weights, draws)
+        yield from _of_method(
+            explainer, model, spec.config.model_copy(update={"method": method}), block, weights, draws
+        )
 
 
 def _explainer(spec: JobSpec, block: Block) -> ModelExplainer:
@@ -105,29 +124,43 @@ def _of_method(
     block: Block,
     weights: Sequence[tf.Variable],
     draws: int,
-) -> MethodSanity:
+) -> Iterator[MethodSanity]:
     signed = config.method in (*COMPLETE_METHODS, "gradient_x_input")
     rows = len(block.raw)
     target = np.argmax(model.predict(model.encode(block.raw)), axis=1).astype(np.int32)
 
-    def ranked() -> np.ndarray:
-        """Encoded anew each time: embeddings lie before the cut."""
+    def ranked() -> dict[str | None, np.ndarray]:
+        """By feature the attributions of its elements, under None those of features, [rows, n] each; encoded anew each
+        time: embeddings lie before the cut.
+        """
         baseline = BaselineRows(model.encode([explainer.baseline_example]), explainer.images)
         method = BatchMethod(model, config, baseline, block.raw[:BACKGROUND_ROWS])
-        found = method.attributions(model.encode(block.raw), target, block.ids, np.zeros(rows, bool)).attributions
-        return found if signed else np.abs(found)
+        encoded = model.encode(block.raw)
+        found = method.attributions(encoded, target, block.ids, np.zeros(rows, bool))
+        out: dict[str | None, np.ndarray] = {None: found.attributions}
+        if explainer.elements:
+            steps = int(found.num_steps[0])  # no row was run again
+            elements = method.elements(encoded, target, block.ids, steps, explainer.elements)
+            out |= {name: elements[name].reshape(rows, -1) for name in explainer.elements}
+        return {name: values for name, values in out.items() if values.shape[1] >= _LEAST}
 
     own = ranked()
-    similarity = np.zeros((draws, len(weights)))
+    similar = {name: np.zeros((2, draws, len(weights))) for name in own}  # signed where the method is; sizes
     for draw in range(draws):
         for depth in range(len(weights)):
             with drawn_anew(weights[: depth + 1], f"{draw}"):
-                similarity[draw, depth] = np.nanmean(rank_correlations(own, ranked()))
-    mean = similarity.mean(axis=0)
-    return MethodSanity(
-        method=config.method,
-        signed=signed,
-        weights=tuple(variable.name for variable in weights),
-        similarity=mean,
-        passed=bool(mean[-1] <= MAX_SIMILARITY),
-    )
+                for name, values in ranked().items():
+                    sizes = np.nanmean(rank_correlations(np.abs(own[name]), np.abs(values)))
+                    judged = np.nanmean(rank_correlations(own[name], values)) if signed else sizes
+                    similar[name][:, draw, depth] = judged, sizes
+    for name, found in similar.items():
+        mean, sizes = found.mean(axis=1)
+        yield MethodSanity(
+            method=config.method,
+            feature=name,
+            signed=signed,
+            weights=tuple(variable.name for variable in weights),
+            similarity=mean,
+            size_similarity=sizes,
+            passed=bool(mean[-1] <= MAX_SIMILARITY),
+        )

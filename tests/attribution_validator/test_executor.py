@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from tfx_explain.config import RequiredSlice, ValidationConfig
 
 pytestmark = pytest.mark.tf
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "artifact.md"
 FIRST_RUN = {"absolute_checks_decide": {"until": "2999-12-31"}}
 
 
@@ -777,3 +779,55 @@ def test_a_thousand_honest_cases_pass(tmp_path, passed, monkeypatch):
         blessed += case.run()[0]
         shutil.rmtree(case.root)
     assert blessed == 1000
+
+
+def documented():
+    """{(section, title of the table): names in its first column} of docs/artifact.md."""
+    found: dict[tuple[str, str], set[str]] = {}
+    section = title = ""
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif line.startswith("**"):
+            title = re.sub(r"[*`]", "", line)
+        elif line.startswith("| `"):
+            found.setdefault((section, title), set()).update(re.findall("`([^`]+)`", line.split(" | ")[0]))
+    return found
+
+
+def properties_of(artifact):
+    return {*artifact.mlmd_artifact.custom_properties} - {"name"}
+
+
+# Both ways: what is written is documented, and what is documented is written.
+def test_the_documentation_names_every_file_and_key(case):
+    said = documented()
+    anomalies, blessing, reference = "AttributionAnomalies", "ModelBlessing", "AttributionReference"
+    _, _, new = case.run()
+    passed = {name: artifacts[0] for name, artifacts in case.out.items()}
+    case.blessing.set_int_custom_property("blessed", 0)
+    blocking = refused(case, "Evaluator")
+    assert blocking
+    written = json.loads((Path(case.out["anomalies"][0].uri) / "anomalies.json").read_text())
+    assert said[anomalies, "anomalies.json"] == set(written)
+    without = json.loads((Path(passed["anomalies"].uri) / "anomalies.json").read_text())
+    assert set(written) - set(without) == {"diagnose"}
+    assert all(said[anomalies, "results"] == set(result) for result in written["results"])
+    assert all(said[anomalies, "reference of anomalies.json"] == set(model) for model in written["reference"])
+    assert set(read_manifest(passed["anomalies"].uri, anomalies).sha256) == {"anomalies.json", "report.html"}
+    assert said[anomalies, "Custom properties of AttributionAnomalies"] == properties_of(passed["anomalies"])
+    assert said[blessing, "Custom properties of ModelBlessing"] == properties_of(passed["blessing"])
+
+    manifest = read_manifest(new, reference)
+    data = manifest.read_json("reference.json")
+    assert said[reference, "reference.json"] == set(data)
+    assert len(data["models"]) == 2
+    assert all(said[reference, "models"] == set(model) for model in data["models"])
+    assert said[reference, "event"] == set(data["event"])
+    held = {f"{model['folder']}/{name}" for model in data["models"] for name in model["files"]}
+    assert held | {"reference.json", "pins.json", "pinned_rows.parquet"} == set(manifest.sha256)
+    assert all(
+        model["folder"] == f"models/{i:02d}-{model['fingerprint'][:16]}" for i, model in enumerate(data["models"])
+    )
+    assert said[reference, "Files of a model"] == {name for model in data["models"] for name in model["files"]}
+    assert said[reference, "Custom properties of AttributionReference"] == properties_of(passed["new_reference"])

@@ -63,4 +63,5 @@ def diagnosis(*features: dict[str, Any], **more: Any) -> dict[str, Any]:
         "lineage": None,
         "lineage_absent": "no metadata store was given",
         "notes": [],
+        "no_refusal": "",
     } | more

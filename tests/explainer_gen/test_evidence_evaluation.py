@@ -1,5 +1,7 @@
 """Evaluator's slices, label and weight in a job that is given its result."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +16,7 @@ from tests.explainer_gen.evidence_data import (
     table,
     write_examples,
 )
+from tests.report.page_reader import Page
 
 from tfx_explain.names import slice_name
 
@@ -110,3 +113,19 @@ def test_the_tables_for_tfma_keep_evaluators_configuration(job):
     ]
     assert ours.config.model_specs[0].label_key == "y"
     assert tf.io.gfile.exists(str(job[0] / "tfma" / "eval_config.json"))
+
+
+def test_metrics_of_another_signature_are_joined_with_a_warning(job, tmp_path):
+    folder = job[0].parent
+    assert job[1]["evaluator_differs"] == []
+    evaluation = shutil.copytree(folder / "evaluation", tmp_path / "evaluation")
+    stored = evaluation / "eval_config.json"
+    stored.write_text(stored.read_text().replace("serving_default", "serving_raw"))
+    summary = explain(
+        tmp_path / "out", str(folder / "model"), str(folder / "examples"), config(), evaluation=str(evaluation)
+    )
+    (sentence,) = summary["evaluator_differs"]
+    assert "'serving_raw'" in sentence and "'serving_default'" in sentence
+    assert set(summary["evaluator_metrics"]) >= {"auc"}
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert sentence in page.text

@@ -243,6 +243,76 @@ def test_beside_the_reference_pairs_are_absent_with_the_reason_and_a_diagnosis_e
     assert "Greater" in json.dumps(found)
 
 
+CLASSES = ("x", "y", "z")
+
+
+def best(path, kind):
+    """The column of the largest of a, b and 0, as a class's number or name."""
+    module = tf.Module()
+    spec = {name: tf.io.FixedLenFeature([1], tf.float32) for name in NAMES}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve(examples):
+        parsed = tf.io.parse_example(examples, spec)
+        number = tf.argmax(tf.concat([parsed["a"], parsed["b"], tf.zeros_like(parsed["c"])], 1), 1)
+        return {
+            "outputs": {
+                "integer": lambda: number,
+                "looked up": lambda: tf.gather(tf.constant([0, 1, 2]), number)[:, None],
+                "float": lambda: tf.cast(number, tf.float32)[:, None],
+                "name": lambda: tf.gather(tf.constant(CLASSES), number),
+            }[kind]()
+        }
+
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    return str(path)
+
+
+# A class's number is a name: that 2 is further from 0 than 1 is must not count.
+@pytest.mark.parametrize("kind", ["integer", "looked up", "float", "name"])
+def test_a_class_is_scored_by_agreement(kind, tmp_path):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(ROWS, 3)).astype(np.float32)
+    number = np.column_stack([x[:, :2], np.zeros(ROWS)]).argmax(axis=1)
+    label = np.where(rng.random(ROWS) < 0.2, (number + 1) % 3, number)
+    named = [[CLASSES[n]] if kind == "name" else [float(n)] for n in label]
+    rows = [
+        {n: [float(v)] for n, v in zip(NAMES, values, strict=True)} | {"y": y, "city": ["uv"[i % 2]]}
+        for i, (values, y) in enumerate(zip(x, named, strict=True))
+    ]
+    examples = write_examples(tmp_path / "examples", rows)
+    chosen = settings(
+        class_names=CLASSES if kind == "name" else (),
+        permutation_importance={"repeats": 5},
+    )
+    summary = explain(tmp_path / "out", best(tmp_path / "model", kind), examples, chosen)
+    assert set(summary["metrics"]) == {"accuracy"}
+    assert summary["metrics"]["accuracy"]["value"] == pytest.approx((label == number).mean(), rel=1e-5)
+    measured = {f["name"]: f["metrics"] for f in summary["permutation_importance"]["features"]}
+    assert set(measured) == {"a", "b", "both"} and all(set(m) == {"accuracy"} for m in measured.values())
+    for place, name in enumerate("ab"):
+        drops = []
+        for _ in range(40):
+            changed = np.column_stack([x[:, :2], np.zeros(ROWS)])
+            changed[:, place] = rng.permutation(changed[:, place])
+            drops.append((label == number).mean() - (label == changed.argmax(axis=1)).mean())
+        drop = measured[name]["accuracy"]["drop"]
+        assert drop["low"] < np.mean(drops) < drop["high"] and drop["low"] > 0.1
+    assert all(s["metrics"]["accuracy"]["value"] > 0.7 for s in summary["slices"])
+    assert all(entry["metric"] == "accuracy" for entry in summary["profiting_slices"]) and summary["profiting_slices"]
+    assert any("integer_output" in note for note in summary["notes"]) == (kind == "looked up")
+    page = Page(render_attributions(summary))
+    assert "accuracy" in page.text and "mean_squared_error" not in page.text
+    assert not judge(tmp_path / "out").verdict.blessed
+
+
+def test_integers_are_amounts_where_the_configuration_says_so(data, tmp_path):
+    chosen = settings(integer_output="amount")
+    summary = explain(tmp_path / "out", best(tmp_path / "model", "looked up"), data[1], chosen)
+    assert set(summary["metrics"]) == {"label_mean", "mean_squared_error"}
+    assert not any("integer_output" in note for note in summary["notes"])
+
+
 def test_libraries_of_operations_are_imported_before_the_model_is_loaded(model, tmp_path, monkeypatch):
     (tmp_path / "operations_of_a_model.py").write_text("loaded = True")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -12,6 +12,7 @@ from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer impo
 from tests.engine.feature_graph.small_models import columns, save
 
 from tfx_explain.config import ExplainConfig, Label
+from tfx_explain.explainer_gen.evaluator_differs import evaluator_differs
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.labels import Source
 from tfx_explain.explainer_gen.run import Request, run
@@ -120,6 +121,23 @@ def test_fields_that_are_not_supported_are_named(tmp_path):
         resolve(ExplainConfig(), evaluation(tmp_path / "f", model_type="tf_js"))
     with pytest.raises(EvaluatorResultError, match="must hold metrics"):
         resolve(ExplainConfig(), evaluation(tmp_path / "g", metrics=False))
+
+
+def differing(folder, output="outputs", chosen=None, **spec):
+    config = resolve(ExplainConfig(), evaluation(folder, label_key="y", **spec)).evaluation.config
+    return list(evaluator_differs(config, chosen or ExplainConfig(), output))
+
+
+def test_another_signature_or_output_than_evaluators_is_told_with_both_names(tmp_path):
+    (sentence,) = differing(tmp_path / "a", signature_name="serving_raw")
+    assert "another signature" in sentence and "'serving_raw'" in sentence and "'serving_default'" in sentence
+    (sentence,) = differing(tmp_path / "b", chosen=ExplainConfig(signature="mine"))
+    assert "none, so TFMA's default, 'predict' or 'serving_default'; explained is 'mine'" in sentence
+    (sentence,) = differing(tmp_path / "c", prediction_key="scores")
+    assert "another output" in sentence and "'scores'" in sentence and "'outputs'" in sentence
+    assert differing(tmp_path / "d", signature_name="serving_default", prediction_key="outputs") == []
+    assert differing(tmp_path / "f") == []
+    assert differing(tmp_path / "g", signature_name="mine", chosen=ExplainConfig(signature="mine")) == []
 
 
 @pytest.mark.parametrize(

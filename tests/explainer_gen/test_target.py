@@ -57,6 +57,7 @@ def test_the_configurations_class_names_go_first_and_must_be_as_many():
     assert known_classes(ExplainConfig(), None, 3) is None
     assert known_classes(ExplainConfig(class_names=("x", "y", "z")), NAMES, 3) == ("x", "y", "z")
     assert known_classes(ExplainConfig(class_names=("no", "yes")), None, 1) == ("no", "yes")
+    assert known_classes(ExplainConfig(class_names=("x", "y", "z")), None, 1, "class") == ("x", "y", "z")
     with pytest.raises(TargetError, match="the 3 classes of an output with 3 columns"):
         known_classes(ExplainConfig(class_names=("x", "y")), None, 3)
 

@@ -77,6 +77,13 @@ def test_without_pairs_the_stored_shares_are_left():
     assert "script" not in page.names
 
 
+def test_what_is_not_about_a_refusal_says_so_before_anything_else():
+    said = "This diagnosis is not about a refusal: no verdict was given."
+    page = Page(render_diagnosis(diagnosis(FARE, no_refusal=said) | SAID))
+    assert page.text.index(said) < page.text.index(SAID["headline"], page.text.index("· diagnosis"))
+    assert "not about a refusal" not in Page(render(FARE)).text
+
+
 def test_an_unknown_change_or_a_newer_format_is_refused():
     with pytest.raises(ValueError, match="changed must be one of"):
         render_diagnosis(diagnosis(FARE) | SAID | {"changed": "weather"})

@@ -1,6 +1,7 @@
 from tests.report.page_reader import Page
 from tests.report.report_data import evidence, known
 
+from tfx_explain.explainer_gen.results import unclustered
 from tfx_explain.report.attributions import render_attributions
 
 
@@ -19,4 +20,12 @@ def test_a_member_without_a_share_leaves_no_sum():
 
 
 def test_no_group_is_said():
-    assert "No group is configured" in Page(render_attributions(evidence({"a": 1.0}))).text
+    assert "no features were found" in Page(render_attributions(evidence({"a": 1.0}))).text
+
+
+def test_what_was_not_looked_for_is_not_said_to_be_absent():
+    page = Page(render_attributions(evidence({f"f{i}": 1 / 257 for i in range(257)})))
+    assert "among more than 256 features none are looked for" in page.text
+    assert "no features were found" not in page.text
+    assert not list(unclustered(256))
+    assert "feature_groups" in next(iter(unclustered(257)))

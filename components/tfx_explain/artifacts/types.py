@@ -92,7 +92,7 @@ class AttributionReference(artifact.Artifact):
             folder; the verdict that made this reference, and the references that it was made with the knowledge of.
           - `pins.json`, `pinned_rows.parquet`: as in ModelAttributions; handed on to every later model.
           - `models/{number}-{fingerprint}/`: of each model `bucket_statistics.parquet`,
-            `prediction_statistics.parquet`, `pinned_rows.parquet` and `summary.json`.
+            `prediction_statistics.parquet`, `group_statistics.parquet`, `pinned_rows.parquet` and `summary.json`.
 
     * Custom properties of the AttributionReference artifact:
       - `gate_id`: the gate that these models passed.

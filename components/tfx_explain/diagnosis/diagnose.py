@@ -85,11 +85,7 @@ def diagnose(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]
     if passed is None:
         raise DiagnosisError("the reference must hold a model that passed, to compare with. Received: none")
     notes: list[str] = []
-    if request.verdict is None:
-        notes.append(
-            f"no verdict was given: that the gate compared with model {passed.fingerprint[:12]} is not checked"
-        )
-    else:
+    if request.verdict is not None:
         check_verdict(request.verdict, candidate.fingerprint, passed.fingerprint)
     config = request.config or stored_config(candidate)
     pairs: Mapping[str, Any] = {"slices": [], "rows_read": None, "rows": None, "examples": None}
@@ -132,6 +128,22 @@ def check_verdict(verdict: Mapping[str, Any], candidate: str, passed: str) -> No
             f"newest model is {passed[:12]}. Give the verdict's; without --anomalies any is taken, and the diagnosis "
             "says so"
         )
+
+
+def no_refusal(verdict: Mapping[str, Any] | None, passed: str) -> str:
+    """A sentence that the diagnosis explains no refusal; empty where the verdict is one.
+
+    Args:
+      verdict: anomalies.json, or None where none was given.
+      passed: fingerprint of the newest model of the reference.
+    """
+    head = "This diagnosis is not about a refusal"
+    if verdict is None:
+        return (
+            f"{head}: no verdict was given (--anomalies), so that it is not known that the gate refused this "
+            f"model, and not checked that the gate compared with model {passed[:12]}."
+        )
+    return f"{head}: the verdict that was given blessed the model." if verdict["blessed"] else ""
 
 
 def stored_config(candidate: Candidate) -> ExplainConfig:
@@ -249,6 +261,7 @@ def _data(
         "lineage": request.lineage.to_dict() if request.lineage else None,
         "lineage_absent": None if request.lineage else request.lineage_absent,
         "notes": notes,
+        "no_refusal": no_refusal(request.verdict, passed.fingerprint),
     }
 
 

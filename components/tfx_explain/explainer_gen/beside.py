@@ -24,12 +24,14 @@ from tfx_explain.names import SliceKey, slice_name
 
 # AUC does not depend on a slice's base rate, as a loss does.
 _METRIC_OF_TASK = {
+    "agreement": "accuracy",
     "binary": "auc",
     "multiclass": "sparse_categorical_crossentropy",
     "regression": "mean_squared_error",
 }
 # A slice that a leak gives away whole has one label, and no AUC: what it gains from a feature is told in loss.
 _LOSS_OF_TASK = {
+    "agreement": "accuracy",
     "binary": "binary_crossentropy",
     "multiclass": "sparse_categorical_crossentropy",
     "regression": "mean_squared_error",

@@ -36,7 +36,8 @@ FIELDS: Mapping[str, tuple[Status, str]] = {
     ),
     "ModelSpec.signature_name": (
         "supported",
-        "What Evaluator predicts with; empty is its default, `predict` or `serving_default`",
+        "What Evaluator predicts with; empty is its default, `predict` or `serving_default`. Where another signature "
+        "is explained, summary and report name both",
     ),
     "ModelSpec.preprocessing_function_names": (
         "supported",
@@ -47,7 +48,8 @@ FIELDS: Mapping[str, tuple[Status, str]] = {
     "ModelSpec.label_keys": ("supported", "The explained output's; several need the name of the output"),
     "ModelSpec.prediction_key": (
         "supported",
-        "The prediction's name in the outputs of the model; predictions stored in the examples are not read",
+        "The prediction's name in the outputs of the model; where another output is explained, summary and report name "
+        "both. Predictions stored in the examples are not read",
     ),
     "ModelSpec.prediction_keys": ("supported", "The explained output's; several need the name of the output"),
     "ModelSpec.example_weight_key": ("supported", "A raw feature, or an output of a preprocessing function"),

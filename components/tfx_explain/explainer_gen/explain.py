@@ -122,7 +122,7 @@ class ModelExplainer:
             return
         model = self.model
         try:
-            classes = known_classes(spec.config, model.class_names, model.num_targets)
+            classes = known_classes(spec.config, model.class_names, model.num_targets, model.link)
             self.target = resolve_target(spec.config, classes, model.num_targets)
             check_fits(self.target, model.link, model.num_targets)
         except TargetError as error:
@@ -177,7 +177,10 @@ class ModelExplainer:
             return
         if task is None and label_error is None:
             label_error = (
-                "the output has several columns and no softmax: declare it with from_logits if it is logits of classes"
+                "the output has several columns of classes a row: serve one, or their scores"
+                if model.link == "class"
+                else "the output has several columns and no softmax: declare it with from_logits if it is logits of "
+                "classes"
             )
         self.permutation: PermutationModel | None = None
         if spec.config.permutation_importance.repeats and label_error is None:
@@ -409,7 +412,9 @@ def _overridden(spec: JobSpec) -> Iterable[str]:
 
 
 def task_of(link: str, num_targets: int) -> str | None:
-    """`binary`, `multiclass` or `regression`; None for several columns that are no classes' scores."""
+    """`binary`, `multiclass`, `agreement` or `regression`; None for several columns that are no classes' scores."""
+    if link == "class":  # numbers of classes have no order: their squared distances would mean nothing
+        return "agreement" if num_targets == 1 else None
     if link == "raw":
         return "regression" if num_targets == 1 else None
     if link == "sigmoid":

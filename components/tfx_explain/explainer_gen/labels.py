@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfx_explain.engine.aggregates.losses import binary_losses, class_losses, fitting_label, logits
+from tfx_explain.engine.aggregates.losses import agreement, binary_losses, class_losses, fitting_label, logits
 from tfx_explain.explainer_gen.columns import Columns
 
 
@@ -132,7 +132,7 @@ def label_fields(task: str, unit: str, label: np.ndarray, scores: np.ndarray) ->
     """The fields of `Rows` that need a label; a label that does not fit the task becomes NaN.
 
     Args:
-      task: `binary`, `multiclass` or `regression`.
+      task: `binary`, `multiclass`, `agreement` or `regression`.
       unit: of the scores: `logit`, `probability` or `output`.
       label: float64 [rows], NaN where there is none.
       scores: float64 [rows, targets], the model's predictions.
@@ -145,4 +145,6 @@ def label_fields(task: str, unit: str, label: np.ndarray, scores: np.ndarray) ->
     if task == "multiclass":
         correct, loss = class_losses(unit, scores, label)
         return {"label": label, "log_loss": loss, "correct": correct}
+    if task == "agreement":
+        return {"label": label, "correct": agreement(scores[:, 0], label)}
     return {"label": label, "squared_error": (scores[:, 0] - label) ** 2}

@@ -24,6 +24,7 @@ from tfx_explain.explainer_gen.beside import (
     weak_slices,
 )
 from tfx_explain.explainer_gen.eval_result import write_eval_result
+from tfx_explain.explainer_gen.evaluator_differs import evaluator_differs
 from tfx_explain.explainer_gen.explain import NO_REPEATS, ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import pinned_settings
@@ -37,7 +38,7 @@ from tfx_explain.explainer_gen.sampling import SamplePlan
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.summary import feature_entries, importance_entry, interval, number, shown, slice_entry
 from tfx_explain.explainer_gen.tables import Importances, slice_tables
-from tfx_explain.names import slice_name
+from tfx_explain.names import MAX_CLUSTERED, slice_name
 
 JOB_FILE = "job.json"
 TFMA_FOLDER = "tfma"
@@ -157,7 +158,10 @@ def write_result(
         "class_names": None if model.class_names is None else list(model.class_names),
         "task": None if label_errors else model.task,
         "label_error": label_errors[0] if label_errors else None,
-        "notes": [*model.notes, *_unmet(spec, model, profiles, slices)],
+        "evaluator_differs": (
+            list(evaluator_differs(spec.evaluation.config, spec.config, model.output)) if spec.evaluation else []
+        ),
+        "notes": [*model.notes, *unclustered(len(model.features)), *_unmet(spec, model, profiles, slices)],
         "input_baseline_source": model.input_baseline_source,
         "input_baseline": {
             n: [base64.b64encode(v).decode() if isinstance(v, bytes) else v for v in values]
@@ -200,6 +204,15 @@ def write_result(
         "files": files,
     }
     write_file(FileSystems.join(staging, JOB_FILE), json.dumps(result, sort_keys=True, indent=1).encode())
+
+
+def unclustered(features: int) -> Iterable[str]:
+    """Says where features that move together are not looked for: a leak in copies then hides in parts."""
+    if features > MAX_CLUSTERED:
+        yield (
+            f"among {features} features, more than {MAX_CLUSTERED}, none are looked for whose attributions move "
+            "together: name copies of one source in feature_groups, and the gate holds them to its share cap as one"
+        )
 
 
 def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile], slices: SlicePlan) -> Iterable[str]:

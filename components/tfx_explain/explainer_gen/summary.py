@@ -155,6 +155,7 @@ def summarise(
         "prediction": {"mean": overall.get("prediction_mean")},
         "metrics": metrics,
         "metrics_absent": absent,
+        "evaluator_differs": job.get("evaluator_differs", []),
         "evaluator_metrics": overall.get("evaluator_metrics", {}),
         "permutation_importance": job["permutation_importance"],
         "slices": job["slices"],

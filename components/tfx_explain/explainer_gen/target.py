@@ -51,14 +51,19 @@ class Target:
         return np.where(known, label, 0).astype(np.int32), known
 
 
-def known_classes(config: ExplainConfig, told: Sequence[str] | None, num_targets: int) -> tuple[str, ...] | None:
-    """Names of the classes: the configuration's, else those that the model tells.
+def known_classes(
+    config: ExplainConfig, told: Sequence[str] | None, num_targets: int, link: str = ""
+) -> tuple[str, ...] | None:
+    """Names of the classes: the configuration's, else those that the model tells. A column of class numbers, the link
+    `class`, may have any number of them.
 
     Raises:
       TargetError: the configuration names another number of classes than there are.
     """
     if not config.class_names:
         return tuple(told) if told else None
+    if link == "class":
+        return config.class_names
     wanted = num_targets if num_targets > 1 else 2
     if len(config.class_names) != wanted:
         raise TargetError(

@@ -57,7 +57,13 @@ def load_model(
         try:
             return FeatureModel.load(spec.model_path, **opening, input_baseline=baseline, cut_policies=policies)
         except NoGradientError as error:
-            return PredictionModel.load(spec.model_path, **opening, reason=str(error))
+            return PredictionModel.load(
+                spec.model_path,
+                **opening,
+                integer_output=config.integer_output,
+                class_names=config.class_names,
+                reason=str(error),
+            )
 
     if len(rows) < min(_MIN_SAMPLE, len(sample)):
         # A column that is never finite says nothing against rows of a model that does not read it.

@@ -320,7 +320,8 @@ def _predictions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]
     header = ["", *(word for column in columns for word in (column, "interval"))]
     absent = summary.get("metrics_absent")
     note = tag("p", f"No metrics: {absent}", class_="warning") if absent else Html()
-    return joined((note, tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide")))
+    other = [tag("p", str(sentence), class_="warning") for sentence in summary.get("evaluator_differs") or ()]
+    return joined((note, *other, tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide")))
 
 
 def _measures(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -47,7 +47,9 @@ def _banner(diagnosis: Mapping[str, Any]) -> Html:
     sentences = tag("ol", *(tag("li", str(s)) for s in diagnosis["sentences"]))
     notes = [tag("p", str(note), class_="warning") for note in diagnosis["notes"]]
     kind = "banner good" if diagnosis["changed"] == "neither" else "banner bad"
-    return tag("section", tag("h1", diagnosis["headline"]), sentences, *notes, class_=kind)
+    no_refusal = diagnosis.get("no_refusal")  # older files have none
+    first = [tag("p", tag("strong", str(no_refusal)), class_="warning")] if no_refusal else []
+    return tag("section", *first, tag("h1", diagnosis["headline"]), sentences, *notes, class_=kind)
 
 
 def _slices(slices: Sequence[Mapping[str, Any]]) -> Html:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tfx_explain.names import MAX_CLUSTERED
 from tfx_explain.report.chart import fraction
 from tfx_explain.report.formats import ABSENT, interval, is_number, known, listed, percent
 from tfx_explain.report.html import Html, table, tag
@@ -21,6 +22,11 @@ def group_sections(summary: Mapping[str, Any]) -> list[Html]:
     head = tag("h2", "Features that move together")
     if not groups:
         nothing = "No group is configured, and no features were found whose attributions move together."
+        if len(summary.get("features") or ()) > MAX_CLUSTERED:
+            nothing = (
+                f"No group is configured, and among more than {MAX_CLUSTERED} features none are looked for whose "
+                "attributions move together: name copies of one source in feature_groups."
+            )
         return [head, tag("p", nothing, class_="note")]
     joint = summary.get("group_shares") or {}
     alone = overall_shares(summary)

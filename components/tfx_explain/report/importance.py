@@ -17,6 +17,7 @@ _PREFERRED: Final = (
     "sparse_categorical_crossentropy",
     "categorical_crossentropy",
     "mean_squared_error",
+    "accuracy",
 )
 _NAMES: Final = 8
 _OPEN_ROWS: Final = 8

@@ -13,7 +13,6 @@ from tfx_explain.engine.aggregates.statistics import (
     STATISTICS,
     SliceStatistics,
     directions,
-    feature_statistics,
     shares_known,
     slice_statistics,
     total_attribution,
@@ -208,18 +207,6 @@ def test_the_statistics_of_a_whole_are_those_of_its_buckets_joined():
     for name in ("value", "low", "high"):
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
         assert getattr(one.curves, name).tobytes() == getattr(two.curves, name).tobytes()
-
-
-def test_feature_statistics_are_the_published_ones():
-    model = Additive(HONEST, rows=700)
-    rows, statistics = model.explained(), model.statistics()
-    got = slice_statistics(statistics, QuantileSketch.of(rows.attributions, rows.weight, 1.0), DRAWS, [True] * 6)
-    table = feature_statistics(statistics, DRAWS)
-    assert list(table) == list(HONEST)
-    for feature, values in table.items():
-        assert list(values) == ["share", "mean_absolute", "mean", "row_share"]
-        for name, measured in values.items():
-            assert measured == got.measured(feature, name)
 
 
 def test_what_does_not_fit_is_refused():

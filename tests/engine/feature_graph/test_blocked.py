@@ -107,13 +107,39 @@ def test_an_output_of_class_numbers_is_predicted(tmp_path):
     with pytest.raises(NoGradientError, match="'classes': 'int64'"):
         FeatureModel.load(path, sample=SAMPLE)
     model = PredictionModel.load(path, sample=SAMPLE, reason="unknown", from_logits=True)
-    assert (model.output, model.link, model.num_targets) == ("classes", "raw", 1)
+    assert (model.output, model.link, model.unit, model.num_targets) == ("classes", "class", "output", 1)
     assert "features 'a', 'b', 'c' reach the output only through ArgMax" in model.reason
     expected = tf.argmax(net(X), 1).numpy()
     np.testing.assert_array_equal(model.predict(model.encode(numbers(X)))[:, 0], expected)
     assert len(set(expected)) > 1
+    assert not model.notes  # an argmax is a class: nothing to choose
+    amount = PredictionModel.load(path, sample=SAMPLE, reason="unknown", integer_output="amount")
+    assert amount.link == "raw"
     with pytest.raises(OutputError, match="'scores'"):
         PredictionModel.load(save(tmp_path / "n", bucketised), sample=SAMPLE, reason="unknown", output="scores")
+
+
+def test_integers_that_are_no_argmax_are_classes_with_a_note(tmp_path):
+    path = save(tmp_path / "m", lambda p, _: {"n": tf.cast(tf.round(p["a"] + p["b"]), tf.int64)})
+    (note,) = PredictionModel.load(path, sample=SAMPLE, reason="unknown").notes
+    assert "'n'" in note and "integer_output: amount" in note
+    amount = PredictionModel.load(path, sample=SAMPLE, reason="unknown", integer_output="amount")
+    assert (amount.link, amount.notes) == ("raw", ())
+
+
+def test_names_of_classes_get_their_numbers(tmp_path):
+    def serve(parsed, _):
+        return {"name": tf.gather(["red", "green", "none"], tf.argmax(columns(parsed), 1))[:, None]}
+
+    path = save(tmp_path / "m", serve)
+    with pytest.raises(NoGradientError, match="'name': 'string'.* class_names"):
+        PredictionModel.load(path, sample=SAMPLE, reason="unknown")
+    model = PredictionModel.load(path, sample=SAMPLE, reason="unknown", class_names=("green", "red"))
+    assert (model.output, model.link, model.uncovered_features) == ("name", "class", ("a", "b", "c"))
+    assert "class_names" in model.notes[0] and len(model.notes) == 1
+    found = model.predict(model.encode(numbers(X)))[:, 0]
+    np.testing.assert_array_equal(found, np.array([1, 0, -1])[X.argmax(axis=1)])
+    assert PermutationModel.of(model.opened).features == ("a", "b", "c")
 
 
 def test_many_features_are_told_by_operation():

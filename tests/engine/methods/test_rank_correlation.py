@@ -13,6 +13,16 @@ def test_agrees_with_scipy_ties_included():
     np.testing.assert_allclose(rank_correlations(one, other), want, atol=1e-12)
 
 
+def test_many_values_are_sorted_and_rank_alike(monkeypatch):
+    rng = np.random.default_rng(2)
+    one, other = rng.integers(0, 9, (5, 40)).astype(float), rng.normal(size=(5, 40))
+    one[3], other[4, 7] = 1.0, np.nan
+    whole = rank_correlations(one, other)
+    monkeypatch.setattr(rank_correlation, "_MOST_COMPARED", 39)
+    np.testing.assert_array_equal(rank_correlations(one, other), whole)
+    assert np.isnan(whole[3:]).all() and np.isfinite(whole[:3]).all()
+
+
 def test_the_same_order_is_one_and_the_reverse_minus_one():
     one = np.array([[1.0, 5.0, 2.0]])
     assert rank_correlations(one, one**3)[0] == 1.0

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MAX_FEATURES = 256
+from tfx_explain.names import MAX_CLUSTERED
+
+MAX_FEATURES = MAX_CLUSTERED
 """Second moments grow with the square of the features: 0.5 MB and 65,536 products a row at this limit."""
 
 MIN_CORRELATION = 0.9
@@ -47,7 +49,7 @@ class Moments:
         """
         if attributions.shape[1] > MAX_FEATURES:
             raise ValueError(
-                f"attributions must have at most {MAX_FEATURES} features: pass the columns of `most_attributed`. "
+                f"attributions must have at most {MAX_FEATURES} features: of more, look for no clusters. "
                 f"Received: {attributions.shape[1]}"
             )
         a, w = attributions.astype(np.float64), weight.astype(np.float64)
@@ -84,14 +86,6 @@ class Moments:
             variance = np.diagonal(covariance)
             deviation = np.sqrt(np.where(variance > _VARIANCE_ROUNDING * square, variance, np.nan))
             return np.clip(covariance / (deviation[:, None] * deviation), -1.0, 1.0)
-
-
-def most_attributed(sum_absolute: np.ndarray, limit: int = MAX_FEATURES) -> np.ndarray:
-    """Indices of the features with the largest summed |attribution| [F], rising; ties by index: int64 [<= limit].
-
-    The sums must be the same for all blocks whose moments are added, such as those of the pinned sample.
-    """
-    return np.sort(np.argsort(-sum_absolute, kind="stable")[:limit])
 
 
 def clusters(

@@ -106,9 +106,3 @@ def group_shares(groups: GroupStatistics, statistics: BucketStatistics, draws: n
     total = drawn(draws, statistics.sums["sum_absolute"]).sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return drawn(draws, groups.sum_joint) / total
-
-
-def cancelled_parts(groups: GroupStatistics, draws: np.ndarray) -> np.ndarray:
-    """Part of a group's |attribution| in which its members cancel each other, by draw: [D, G] in [0, 1]."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip(1 - drawn(draws, groups.sum_joint) / drawn(draws, groups.sum_apart), 0.0, 1.0)

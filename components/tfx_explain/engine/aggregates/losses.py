@@ -11,7 +11,8 @@ def fitting_label(task: str, label: np.ndarray, targets: int) -> np.ndarray:
     """The label where it fits the task, NaN elsewhere: float64 [n].
 
     Args:
-      task: `binary` (0 or 1), `multiclass` (a class's number below `targets`) or `regression` (finite).
+      task: `binary` (0 or 1), `multiclass` (a class's number below `targets`), `agreement` (a class's number) or
+        `regression` (finite).
       label: float64 [n].
       targets: columns of the output.
     """
@@ -19,7 +20,14 @@ def fitting_label(task: str, label: np.ndarray, targets: int) -> np.ndarray:
         return np.where((label == 0) | (label == 1), label, np.nan)
     if task == "multiclass":
         return np.where((label >= 0) & (label < targets) & (label == np.floor(label)), label, np.nan)
+    if task == "agreement":
+        return np.where(np.isfinite(label) & (label == np.floor(label)), label, np.nan)
     return np.where(np.isfinite(label), label, np.nan)
+
+
+def agreement(predicted: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Whether the predicted class's number is the label's, as 0 or 1, of arrays of one shape."""
+    return (predicted == label).astype(np.float64)
 
 
 def logits(unit: str, scores: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
       statistics: sums of one slice.
       draws: [D, buckets] of `bucket_draws`.
       task: `binary` (auc, binary_crossentropy, binary_accuracy, label_mean), `multiclass`
-        (sparse_categorical_crossentropy, sparse_categorical_accuracy) or `regression` (mean_squared_error, label_mean);
-        names as TFMA has them.
+        (sparse_categorical_crossentropy, sparse_categorical_accuracy), `agreement` (accuracy) or `regression`
+        (mean_squared_error, label_mean); names as TFMA has them.
     """
     names = list(statistics.scalars)
     columns = drawn(draws, np.stack([statistics.scalars[n] for n in names], axis=1))
@@ -48,11 +48,13 @@ def prediction_metrics(statistics: BucketStatistics, draws: np.ndarray, task: st
             "sparse_categorical_accuracy": mean("sum_correct", 1),
             "sparse_categorical_crossentropy": mean("sum_log_loss"),
         }
+    if task == "agreement":
+        return {"accuracy": mean("sum_correct", 1)}
     if task == "regression":
         with np.errstate(invalid="ignore", divide="ignore"):
             label_mean = measure(scalars["sum_label"] / weight, filled)  # a number of any sign
         return {"label_mean": label_mean, "mean_squared_error": mean("sum_squared_error")}
-    raise ValueError(f"task must be binary, multiclass or regression. Received: task={task!r}")
+    raise ValueError(f"task must be binary, multiclass, agreement or regression. Received: task={task!r}")
 
 
 def unconverged_fraction(statistics: BucketStatistics, draws: np.ndarray) -> Measured:

@@ -26,12 +26,13 @@ import numpy as np
 from tfx_explain.engine.aggregates.buckets import SCORE_LIMIT, SCORE_SIZE
 from tfx_explain.engine.aggregates.edges import reached
 from tfx_explain.engine.aggregates.intervals import Measured, drawn, measure_columns
-from tfx_explain.engine.aggregates.losses import binary_losses, class_losses, fitting_label, logits
+from tfx_explain.engine.aggregates.losses import agreement, binary_losses, class_losses, fitting_label, logits
 from tfx_explain.names import NUM_BUCKETS
 
 LOSSES = {
     "binary": ("binary_accuracy", "binary_crossentropy"),
     "multiclass": ("sparse_categorical_accuracy", "sparse_categorical_crossentropy"),
+    "agreement": ("accuracy",),
     "regression": ("mean_squared_error",),
 }
 """Metrics that are a mean over rows, by task; binary tasks also have `auc`."""
@@ -40,7 +41,7 @@ MAX_EDGES = 64
 MIN_EDGES = 16
 MIN_COARSE_EDGES = 8
 
-_HIGHER_IS_BETTER = ("auc", "binary_accuracy", "sparse_categorical_accuracy")
+_HIGHER_IS_BETTER = ("accuracy", "auc", "binary_accuracy", "sparse_categorical_accuracy")
 _CHUNK = 8192  # rows that are summed at a time
 _PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 32_768, 16  # what stays in the processor's cache
 _BUDGET = 7e6  # bytes of the score histograms of one slice
@@ -52,12 +53,12 @@ class PermutedRows:
     """Rows of one block or slice with the model's answers when features are permuted: n rows, F features, R repeats.
 
     Attributes:
-      task: `binary`, `multiclass` or `regression`.
+      task: `binary`, `multiclass`, `agreement` or `regression`.
       bucket: uint8 [n].
       weight: float64 [n].
       label: float64 [n], NaN where a row has none: such a row receives nothing.
-      base: float32 [n, V]. V is 1 for a binary task (logit) and a regression (prediction), and 2 for a multiclass task
-        (log loss and whether the class is right).
+      base: float32 [n, V]. V is 2 for a multiclass task (log loss and whether the class is right), else 1: the logit of
+        a binary task, an agreement's class number, a regression's prediction.
       permuted: float32 [n, F, R, V], the same with the feature taken from the donor.
       donor_bucket: uint8 [n, F, R].
       donor_weight: float32 [n, F, R]; None when all rows that are explained weigh the same.
@@ -88,7 +89,7 @@ class PermutedRows:
         """Rows from the model's predictions; a label that does not fit the task becomes NaN.
 
         Args:
-          task: `binary`, `multiclass` or `regression`.
+          task: `binary`, `multiclass`, `agreement` or `regression`.
           unit: of the scores: `logit`, `probability` or `output`.
           label: [n], NaN where there is none.
           base_scores: [n, targets].
@@ -233,7 +234,7 @@ class PermutationStatistics:
     from all K edges and intervals from some of them, k.
 
     Attributes:
-      task: `binary`, `multiclass` or `regression`.
+      task: `binary`, `multiclass`, `agreement` or `regression`.
       features: names of the permuted features and groups, F of them.
       score_edges: float64 [K]; empty unless the task is binary.
       rows: [buckets] labelled rows.
@@ -267,7 +268,7 @@ class PermutationStatistics:
         """All sums zero.
 
         Args:
-          task: `binary`, `multiclass` or `regression`.
+          task: `binary`, `multiclass`, `agreement` or `regression`.
           features: F names.
           repeats: R, >= 1.
           score_edges: [K] of `score_edges`; for a binary task alone.
@@ -436,6 +437,8 @@ def _losses(task: str, values: np.ndarray, label: np.ndarray) -> list[np.ndarray
         return list(binary_losses(values[..., 0], label))
     if task == "multiclass":
         return [values[..., 1], values[..., 0]]
+    if task == "agreement":
+        return [agreement(values[..., 0], label)]
     return [(values[..., 0] - label) ** 2]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
-from tfx_explain.engine.aggregates.intervals import Measured, drawn, measure, measure_columns
+from tfx_explain.engine.aggregates.intervals import Measured, drawn, measure_columns
 from tfx_explain.engine.aggregates.sketch import QuantileSketch
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -192,18 +192,6 @@ def slice_statistics(
         statistics.effective_rows,
         filled,
     )
-
-
-def feature_statistics(statistics: BucketStatistics, draws: np.ndarray) -> dict[str, dict[str, Measured]]:
-    """Per feature: `share`, `mean_absolute`, `mean`, `row_share` (the mean share of a row's |attribution|)."""
-    tables = _tables(statistics, draws)
-    return {
-        feature: {
-            name: measure(tables[name][:, j], statistics.filled_buckets)
-            for name in ("share", "mean_absolute", "mean", "row_share")
-        }
-        for j, feature in enumerate(statistics.features)
-    }
 
 
 def directions(

@@ -2,7 +2,8 @@
 
 On the line from the baseline b to x an affine map h commutes with interpolation,
 h(b + a (x - b)) = h(b) + a (h(x) - h(b)). So the gradients are summed at h and pulled back to the cut once, instead of
-once a step. This is exact.
+once a step. This is exact as long as the map computes in float32 or wider: what rounds to bfloat16 or half is left to
+the rest of the network, which sees each point of the line as the model would.
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ def affine_frontier(cuts: Iterable[tf.Tensor], frozen: Iterable[tf.Tensor], targ
     return list(frontier.values())
 
 
+def rounds_to_half(op: tf.Operation) -> bool:
+    """Whether an output is a float narrower than those that the line is walked in: bfloat16, half and below."""
+    return any(tensor.dtype.is_floating and tensor.dtype.size < tf.float32.size for tensor in op.outputs)
+
+
 def _kind(op: tf.Operation, inputs: list[_Kind]) -> _Kind:
     if op.type == "Placeholder":
         # Captured variables, tables and constants; the one string is the batch of examples.
@@ -99,8 +105,8 @@ def _kind(op: tf.Operation, inputs: list[_Kind]) -> _Kind:
         return _Kind.OTHER
     if op.type in SHAPE_OPS or _Kind.AFFINE not in inputs:
         return _Kind.SHAPE if any(kind != _Kind.CONSTANT for kind in inputs) else _Kind.CONSTANT
-    if not all(tensor.dtype.is_floating for tensor in op.outputs):
-        return _Kind.OTHER
+    if not all(tensor.dtype.is_floating for tensor in op.outputs) or rounds_to_half(op):
+        return _Kind.OTHER  # a narrower float has steps along the line
     return _Kind.AFFINE if _is_affine(op, inputs) else _Kind.OTHER
 
 

@@ -14,7 +14,15 @@ from tfx_explain.engine.feature_graph.encoded import as_batch
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 from tfx_explain.engine.feature_graph.loading import LoadedSignature, check_rows, load_signature, run_sample
 from tfx_explain.engine.feature_graph.named_faults import named_faults
-from tfx_explain.engine.feature_graph.output import Output, declared_logits, find_output, other_choices
+from tfx_explain.engine.feature_graph.numbered_classes import with_numbered_classes
+from tfx_explain.engine.feature_graph.output import (
+    CLASS,
+    Output,
+    declared_logits,
+    find_output,
+    is_argmax,
+    other_choices,
+)
 from tfx_explain.engine.feature_graph.refused_ops import random_operations
 from tfx_explain.engine.feature_graph.rewrites import repair_gradients
 
@@ -27,7 +35,7 @@ class OpenedModel:
         loaded: the signature, and the model that owns its variables and tables.
         flat: its graph.
         output: what is predicted.
-        unit: `logit`, `probability`, or `output` when the output has no link, whatever was asked for.
+        unit: `logit`, `probability`, or `output` when the output has no logits, whatever was asked for.
         num_targets: columns of the output.
         sample: serialised tf.Examples, bytes [rows], at least two.
         whole: the untouched signature's output on the sample, [rows, ...].
@@ -57,10 +65,13 @@ def open_model(
     preprocessing_function: str | None = None,
     integers: bool = False,
     input_features: Mapping[str, str] | None = None,
+    integer_output: Literal["class", "amount"] = "class",
+    class_names: Sequence[str] = (),
 ) -> OpenedModel:
     """Loads a SavedModel's signature and checks on the sample that its rows stand alone; see `FeatureModel.load`.
 
-    With `integers`, an output of integers can be opened too (see `find_output`): it can be predicted, not explained.
+    With `integers`, an output of integers can be opened too (see `find_output`), or of strings that `class_names` give
+    numbers: it can be predicted, not explained.
 
     Raises:
         FeatureModelError: by its subclass, why the model cannot be used.
@@ -75,6 +86,10 @@ def open_model(
     if len(set(rows)) == 1:
         notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
     loaded = load_signature(path, signature, preprocessing_function, rows, input_features)
+    numbered = loaded
+    if integers and class_names:
+        numbered = with_numbered_classes(loaded, output, class_names)
+    told, loaded = numbered is not loaded, numbered
     notes += loaded.notes
     as_exported = FlatGraph.from_signature(loaded.signature)
     with named_faults(as_exported, rows):
@@ -83,13 +98,18 @@ def open_model(
     drawn = random_operations(flat.nodes)
     if drawn:
         notes.append(f"the graph draws random numbers that change nothing on the sample: {', '.join(map(str, drawn))}")
-    found = find_output(flat, output, integers=integers)
+    found = find_output(flat, output, integers=integers, integer_output=integer_output)
+    if found.link == CLASS and not told and not is_argmax(flat.tensor(found.tensor)):
+        notes.append(
+            f"the integers of output {found.name!r} are taken for numbers of classes, right where they equal the "
+            "label; `integer_output: amount` takes them for amounts, and measures the squared error"
+        )
     with named_faults(as_exported, rows):
         check_rows(loaded, rows, {found.name: whole[found.name]})
     notes += other_choices(flat, output, found.name)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
     if from_logits and whole[found.name].dtype.kind == "f":
         found = declared_logits(found, num_targets)
-    actual_unit = "output" if found.link == "raw" else unit
+    actual_unit = "output" if found.link in ("raw", CLASS) else unit
     names = constant_class_names(flat, whole, num_targets)
     return OpenedModel(loaded, flat, found, actual_unit, num_targets, rows, whole[found.name], names, tuple(notes))

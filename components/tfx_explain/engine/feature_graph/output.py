@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfx_explain.engine.feature_graph.errors import NoGradientError, OutputError
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph
 
+CLASS = "class"
 LINKS = {"Sigmoid": "sigmoid", "Softmax": "softmax", "LogSoftmax": "logsoftmax"}
 _PREFERRED_NAMES = ("logits", "outputs", "output_0", "scores", "probabilities", "predictions")
 _SHAPE_ONLY = frozenset(
@@ -23,7 +24,8 @@ class Output:
     Attributes:
         name: the signature's name for it.
         tensor: name of the tensor before the link: the logits, or the output itself.
-        link: `sigmoid`, `softmax`, `logsoftmax`, or `raw` when the output ends in none of them.
+        link: `sigmoid`, `softmax`, `logsoftmax`; `class` when the output is a class's number; `raw` when it ends
+            in none of them.
         applied: whether the graph applies the link itself; False for logits that are declared to be such.
     """
 
@@ -40,7 +42,7 @@ def declared_logits(output: Output, num_targets: int) -> Output:
     return dataclasses.replace(output, link="sigmoid" if num_targets == 1 else "softmax", applied=False)
 
 
-def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) -> Output:
+def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False, integer_output: str = CLASS) -> Output:
     """Picks the named output, else the first of the usual names, else the first floating one by name.
 
     Args:
@@ -48,6 +50,8 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) ->
         name: of the output, or None.
         integers: whether an integer (the number of a class) will do where that output, or every output, is none
             of floats. Such an output has no gradient.
+        integer_output: whether integers are the numbers of classes (`class`) or amounts (`amount`), and so an argmax
+            that was cast to floats.
 
     Raises:
         NoGradientError: if no output is floating.
@@ -58,10 +62,13 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) ->
     if integers:
         whole = [key for key, tensor in outputs.items() if tensor.dtype.is_integer or tensor.dtype.is_bool]
         if name in whole or (name is None and whole and not floating):
-            return Output(name or whole[0], outputs[name or whole[0]].name, "raw")
+            return Output(name or whole[0], outputs[name or whole[0]].name, "raw" if integer_output != CLASS else CLASS)
     if not floating:
         received = {key: tensor.dtype.name for key, tensor in outputs.items()}
-        raise NoGradientError(f"the signature must have a floating output (scores, logits). Received: {received}")
+        raise NoGradientError(
+            f"the signature must have a floating output (scores, logits). Received: {received}. Names of classes can "
+            "be permuted, not attributed, where class_names gives them numbers"
+        )
     if name is None:
         name = next((usual for usual in _PREFERRED_NAMES if usual in floating), floating[0])
     elif name not in floating:
@@ -76,7 +83,14 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False) ->
     # A softmax over [rows, tokens, classes] has no one row of logits: such an output is explained as it is.
     if before.op.type in LINKS and before.shape.rank in (1, 2):
         return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
-    return Output(name, tensor.name, "raw")
+    return Output(name, tensor.name, CLASS if integer_output == CLASS and is_argmax(tensor) else "raw")
+
+
+def is_argmax(tensor: tf.Tensor) -> bool:
+    """Whether a tensor is the number of the largest column, whatever it was cast and reshaped to."""
+    while tensor.op.type in _SHAPE_ONLY or tensor.op.type == "StridedSlice":  # `number[:, None]`
+        tensor = tensor.op.inputs[tensor.value_index]
+    return tensor.op.type == "ArgMax"
 
 
 def _only_column(tensor: tf.Tensor) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from tfx_explain.engine.feature_graph.affine import affine_frontier
+from tfx_explain.engine.feature_graph.affine import affine_frontier, rounds_to_half
+from tfx_explain.engine.feature_graph.flat_graph import topological
 from tfx_explain.engine.feature_graph.output import Output, explained_value
 from tfx_explain.engine.feature_graph.packing import Packing
 from tfx_explain.engine.feature_graph.partition import Partition
@@ -46,7 +47,9 @@ class PathFunctions:
         self.encode = flat.function(flat.input_names, [*partition.cuts, *partition.frozen])
         self.sample_cuts = self.encode(sample)[: len(partition.cuts)]
         frontier, self.width = _frontier(partition, self.sample_cuts)
+        self._behind_cuts = frontier != list(partition.cuts)
         self._prefix = flat.importer(partition.cuts, frontier)
+        self._in_half = _computes_in_half(partition, frontier)
         self._tail = flat.importer([*frontier, *partition.frozen], [partition.target])
         cuts = [_ranked(flat.spec(name), value) for name, value in zip(partition.cuts, self.sample_cuts, strict=True)]
         frozen = [flat.spec(name) for name in partition.frozen]
@@ -132,16 +135,19 @@ class PathFunctions:
         sums = tf.while_loop(
             lambda index, *_: index < chunks,
             add_chunk,
-            (tf.constant(0), *(tf.zeros_like(d) for d in differences)),
+            (tf.constant(0), *(tf.zeros_like(_wide(d)) for d in differences)),
             shape_invariants=(tf.TensorShape([]), *(_open_rows(d.shape) for d in differences)),
             parallel_iterations=1,
         )[1:]
-        at_cuts = _dense_gradients(end, cuts, outer=packing.unpack(sums))
+        at_cuts = packing.unpack(sums)
+        if self._behind_cuts:
+            outer = [tf.cast(total, e.dtype) for total, e in zip(at_cuts, end, strict=True)]
+            at_cuts = _dense_gradients(end, cuts, outer=outer)
         by_column: dict[str, list[tf.Tensor]] = {column: [] for column in self._columns}
         by_element: dict[str, list[tf.Tensor]] = {column: [] for column in elements}
         rows = tf.shape(target)[0]
         for column, x, b, gradient in zip(self._partition.columns, cuts, baseline_cuts, at_cuts, strict=True):
-            products = tf.cast((x - b) * gradient, tf.float32)
+            products = tf.cast(_wide(x - b) * _wide(gradient), tf.float32)
             by_column[column].append(tf.reduce_sum(tf.reshape(products, [rows, -1]), axis=1))
             if column in elements:
                 by_element[column].append(_by_element(products))
@@ -170,11 +176,17 @@ class PathFunctions:
             point = tf.reshape(point, tf.concat([[d.shape[0], steps * rows], tf.shape(d)[2:]], 0))
             blocks.append(tf.ensure_shape(point, _open_rows(d.shape)))  # [members, steps * rows, ...]
         logits = self._logits(packing.unpack(blocks), self.repeat_frozen(frozen, steps))
-        # Weighted at the output, where a step has one number a row.
-        values = tf.repeat(weights, rows) * self._explained(logits, tf.tile(target, [steps]))
+        values = self._explained(logits, tf.tile(target, [steps]))
+        if not self._in_half:
+            # Weighted at the output, where a step has one number a row. In half precision the small weights would
+            # cost the gradients their bits on the way back.
+            values *= tf.repeat(weights, rows)
         summed = []
         for gradient, d in zip(_dense_gradients(values, blocks), differences, strict=True):
             by_step = tf.reshape(gradient, tf.concat([[d.shape[0], steps], tf.shape(d)[1:]], 0))
+            if self._in_half:
+                by_step = _wide(by_step)
+                by_step *= tf.cast(tf.reshape(weights, [-1] + [1] * (d.shape.rank - 1)), by_step.dtype)
             summed.append(tf.ensure_shape(tf.reduce_sum(by_step, axis=1), _open_rows(d.shape)))
         return summed
 
@@ -212,6 +224,13 @@ def _frontier(partition: Partition, sample_cuts: Tensors) -> tuple[list[str], in
     return (names, _width(values)) if batch_major else at_cuts
 
 
+def _computes_in_half(partition: Partition, frontier: Sequence[str]) -> bool:
+    """Whether what lies between the path and the target rounds to less than float32, as mixed precision does."""
+    flat = partition.flat
+    walked = topological([flat.tensor(partition.target)], {flat.tensor(name).op for name in frontier})
+    return any(rounds_to_half(op) for op in walked)
+
+
 def _width(tensors: Tensors) -> int:
     return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
 
@@ -234,6 +253,11 @@ def _ranked(spec: tf.TensorSpec, value: tf.Tensor) -> tf.TensorSpec:
 
 def _open_rows(block: tf.TensorShape) -> tf.TensorShape:
     return tf.TensorShape([block[0], None, *block[2:]])
+
+
+def _wide(tensor: tf.Tensor) -> tf.Tensor:
+    """bfloat16 and half as float32: steps are summed in no less."""
+    return tf.cast(tensor, tf.float32) if tensor.dtype.size < tf.float32.size else tensor
 
 
 def _dense_gradients(of: tf.Tensor | Tensors, at: Tensors, outer: Tensors | None = None) -> list[tf.Tensor]:

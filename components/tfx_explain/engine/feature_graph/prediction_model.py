@@ -80,6 +80,8 @@ class PredictionModel:
         from_logits: bool = False,
         preprocessing_function: str | None = None,
         input_features: Mapping[str, str] | None = None,
+        integer_output: Literal["class", "amount"] = "class",
+        class_names: Sequence[str] = (),
     ) -> PredictionModel:
         """Loads a SavedModel; arguments as those of `FeatureModel.load`.
 
@@ -93,6 +95,8 @@ class PredictionModel:
             from_logits: a floating output that ends in no sigmoid or softmax is logits.
             preprocessing_function: another signature, which maps serialised tf.Examples to what `signature` takes.
             input_features: name of the feature that feeds an input of tensors, where it is not the input's own.
+            integer_output: what an output of integers, or an argmax, holds: numbers of classes, or amounts.
+            class_names: what an output of strings says, in the order of the classes' numbers.
 
         Raises:
             FeatureModelError: by its subclass, why the model cannot even be predicted row by row.
@@ -108,6 +112,8 @@ class PredictionModel:
             preprocessing_function=preprocessing_function,
             input_features=input_features,
             integers=True,
+            integer_output=integer_output,
+            class_names=class_names,
         )
         return cls(opened, reason)
 

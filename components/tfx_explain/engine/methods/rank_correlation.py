@@ -3,6 +3,8 @@
 import numpy as np
 
 _MOST_COMPARISONS = 1 << 24
+_MOST_COMPARED = 512
+"""Values of a row up to which each is compared with each; more, as an image's pixels are, get sorted."""
 
 
 def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -29,9 +31,20 @@ def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
     """Half of (how many are smaller - how many are larger): ranks with ties shared, around 0."""
     rows, features = values.shape
+    if features > _MOST_COMPARED:
+        return np.array([_sorted_ranks(row) for row in values]).reshape(values.shape)
     ranks = np.empty((rows, features))
     step = max(1, _MOST_COMPARISONS // max(features * features, 1))
     for start in range(0, rows, step):
         part = values[start : start + step]
         ranks[start : start + step] = np.sign(part[:, :, None] - part[:, None, :]).sum(axis=2) / 2
     return ranks
+
+
+def _sorted_ranks(row: np.ndarray) -> np.ndarray:
+    """The same of one row [features], without comparing each value with each; NaN where one is NaN."""
+    if np.isnan(row).any():
+        return np.full(len(row), np.nan)
+    _, place, count = np.unique(row, return_inverse=True, return_counts=True)
+    up_to = np.cumsum(count)
+    return ((2 * up_to - count - len(row)) / 2)[place]  # smaller: up_to - count; larger: len(row) - up_to
