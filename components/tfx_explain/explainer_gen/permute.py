@@ -342,10 +342,11 @@ def _stacked(
 ) -> tuple[Narrow, np.ndarray, int]:
     """(the padded block several times over, its predictions, how many times): repeats are predicted together.
 
-    How many depends on the configuration alone, so that every batch has one fixed shape; a model that takes batches of
-    one size only gets one block at a time.
+    How many depends on the model and the configuration alone, so that every batch has one fixed shape; a model that
+    takes batches of one size only gets one block at a time.
     """
-    calls = -(-repeats // max(1, _ROWS_TOGETHER // explainer.config.batch_size))
+    together = min(_ROWS_TOGETHER, model.rows_at_once)
+    calls = -(-repeats // max(1, together // explainer.config.batch_size))
     copies = -(-repeats // calls)
     try:
         own = explainer.narrow(raw, copies)

@@ -13,6 +13,7 @@ from tfx_explain.engine.feature_graph.dependencies import find_dependencies
 from tfx_explain.engine.feature_graph.encoded import Encoded, as_batch, named_refusal
 from tfx_explain.engine.feature_graph.errors import SelfCheckError
 from tfx_explain.engine.feature_graph.flat_graph import topological
+from tfx_explain.engine.feature_graph.memory import parts, rows_at_once
 from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
@@ -65,6 +66,7 @@ class PredictionModel:
 
         specs = [flat.spec(name) for name in flat.input_names]
         self._logits = tf.function(logits, autograph=False, input_signature=specs).get_concrete_function()
+        _, self._rows = rows_at_once(flat, flat.input_names, found.tensor, 1)
         self._check_itself()
 
     @classmethod
@@ -133,7 +135,8 @@ class PredictionModel:
         """
         batch = as_batch(examples)
         with named_refusal(len(batch)):
-            return Encoded(batch, (), (self._logits(tf.constant(batch)),), (), self.encode)
+            found = [self._logits(tf.constant(batch[part.start : part.stop])) for part in parts(len(batch), self._rows)]
+        return Encoded(batch, (), (tf.concat(found, 0) if len(found) > 1 else found[0],), (), self.encode)
 
     def predict(self, encoded: Encoded) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
