@@ -35,6 +35,8 @@ def test_an_empty_file_is_every_default(tmp_path):
         ({"unit": "percent"}, ["unit", "logit", "percent"]),
         ({"method": "saliency"}, ["method", "gradient", "saliency"]),
         ({"expected_gradients": {"repair_steps": [4]}}, ["expected_gradients.repair_steps", "rise"]),
+        ({"label": "tips"}, ["label", "must be a mapping, of the keys key, preprocessing_function", "'tips'"]),
+        ({"slices": {"specs": ["hour"]}}, ["slices.specs.0", "must be a mapping, of the keys feature_keys,", "'hour'"]),
         ({"smoothgrad": {"noise_level": 0}}, ["smoothgrad.noise_level", "greater than 0"]),
     ],
 )

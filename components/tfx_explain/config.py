@@ -102,7 +102,10 @@ class _Base(pydantic.BaseModel):
 
 
 def _rule(cls: type[pydantic.BaseModel], error: Any) -> str:
-    """What a value breaks; of an unknown key, which keys there are."""
+    """What a value breaks; of an unknown key, or of no mapping where one must be, which keys there are."""
+    if error["type"] == "model_type":
+        keys = sorted({name for model in _models_at(cls, error["loc"]) for name in model.model_fields})
+        return f"must be a mapping, of the keys {', '.join(keys)}"
     if error["type"] != "extra_forbidden":
         return str(error["msg"])
     *path, key = error["loc"]

@@ -15,17 +15,27 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
 from tfx_explain.config import ExplainConfig
-from tfx_explain.explainer_gen.aggregate import block_totals, scale_of, slice_parts, sum_shard
-from tfx_explain.explainer_gen.explain import ModelExplainer
+from tfx_explain.explainer_gen.aggregate import Scale, block_totals, scale_of, slice_parts, sum_shard
+from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import background_examples
-from tfx_explain.explainer_gen.permute import DonorTable, Given, donors_of, permute
+from tfx_explain.explainer_gen.permute import (
+    DonorTable,
+    Given,
+    donor_facts,
+    donors_of,
+    permute,
+    permuted_parts,
+    plan_permutation,
+    sum_permuted,
+    without_payloads,
+)
 from tfx_explain.explainer_gen.profiles import profiles_of
 from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.sampled import BACKGROUND
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, RowBatch, SmallestKeys, identify, make_block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
-from tfx_explain.explainer_gen.strata import columns_of, plan_slices
+from tfx_explain.explainer_gen.strata import SlicePlan, columns_of, plan_slices
 from tfx_explain.explainer_gen.usable_model import import_libraries
 
 COST_FILE = "cost.json"
@@ -129,18 +139,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         for key, part in slice_parts(done, plan, config.max_examples):
             sum_shard((key, [part]), profiles, spec.pins, scale)
     aggregate_seconds = (time.monotonic() - at) / rows
-    permute_seconds = 0.0
-    donors = donors_of(explainer, blocks[0], explained[0])
-    if donors is not None and donors.rows and scale.items:
-        table, ranks = DonorTable([donors]), np.roll(np.arange(donors.rows), 1)
-
-        def give(item: int, _: int) -> Given:
-            return table.give(ranks, scale.items[item][1])
-
-        permute(explainer, donors, scale.items[:1], 1, give)
-        at = time.monotonic()
-        permute(explainer, donors, scale.items, 1, give)
-        permute_seconds = (time.monotonic() - at) / (len(blocks[0].ids) * len(scale.items))
+    permute_seconds = _permute_seconds(spec, explainer, blocks[0], explained[0], plan, scale)
     features = len(explainer.facts.features)
     return Pilot(
         rows_read=rows_read,
@@ -154,6 +153,33 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         bytes_per_row=float(np.mean([len(r) for r in records])) + 8.0 * features,
         process_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
+
+
+def _permute_seconds(
+    spec: JobSpec, explainer: ModelExplainer, block: Block, explained: ExplainedBlock, slices: SlicePlan, scale: Scale
+) -> float:
+    """Seconds a row, item and repeat, with the sums of its slices; 0 where nothing is permuted.
+
+    Repeats are predicted together, so that one repeat alone would tell too much: some of the items get all of theirs.
+    """
+    config = spec.config.permutation_importance
+    donors = donors_of(explainer, block, explained)
+    if donors is None or not donors.rows or not scale.items or not config.repeats:
+        return 0.0
+    some = dataclasses.replace(scale, items=scale.items[:: config.repeats])
+    plan = plan_permutation(None, [donor_facts(donors)], (0, 0), config, slices)
+    table, ranks = DonorTable([donors]), plan.ranks(donors.index)
+
+    def give(item: int, repeat: int) -> Given:
+        name, features = some.items[item]
+        return table.give(plan.of(ranks, name, repeat), features)
+
+    permute(explainer, donors, some.items[:1], config.repeats, give)  # traces
+    at = time.monotonic()
+    rows = permute(explainer, donors, some.items, config.repeats, give)
+    for key, part in permuted_parts((without_payloads(donors), rows), plan, slices, spec.config.max_examples):
+        sum_permuted((key, [part]), some)
+    return (time.monotonic() - at) / (len(block.ids) * len(some.items) * config.repeats)
 
 
 def forecast(pilot: Pilot, config: ExplainConfig, strata: bool) -> Forecast:
