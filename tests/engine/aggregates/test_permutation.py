@@ -417,7 +417,7 @@ def interval(value, psi, rows, noise):
     sums -= sums.mean()
     left = 1 - noise / (sums**2).sum()
     assert 0.25 < left < 0.99
-    low, high = np.quantile(value + np.sqrt(left) * (DRAWS[1:] @ sums), [0.05, 0.95])
+    low, high = np.quantile(value + np.sqrt(left) * (DRAWS[1:] @ sums), [0.05, 0.95], method="weibull")
     factor = small_sample_factor(int(np.round(1 + 63 * left**2)))
     return value - factor * (value - low), value + factor * (high - value)
 

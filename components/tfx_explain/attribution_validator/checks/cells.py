@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfx_explain.engine.aggregates.intervals import HIGH, Measured, measure, small_sample_factor
+from tfx_explain.engine.aggregates.intervals import HIGH, QUANTILES, Measured, measure, small_sample_factor
 
 
 def lower_bounds(tables: Sequence[np.ndarray], filled: Sequence[int]) -> list[np.ndarray]:
@@ -31,7 +31,7 @@ def lower_bounds(tables: Sequence[np.ndarray], filled: Sequence[int]) -> list[np
     for table, spread in zip(solid, spreads, strict=True):
         moved = np.divide(table[1:] - table[0], spread, out=np.zeros_like(table[1:]), where=spread > 0)
         peak = np.maximum(peak, moved.max(axis=1, initial=0.0))
-    critical = float(np.quantile(peak, HIGH))
+    critical = float(np.quantile(peak, HIGH, method=QUANTILES))
     return [
         np.where(cells, np.maximum(table[0] - critical * small_sample_factor(buckets) * spread, 0.0), np.nan)
         for cells, table, spread, buckets in zip(known, solid, spreads, filled, strict=True)
