@@ -23,7 +23,6 @@ import tempfile
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf.internal.encoder import _VarintBytes
 
 from benchmarks.engine.bare import Bound
 from benchmarks.engine.networks import NAMES
@@ -49,12 +48,10 @@ _NETWORK = ("integrate", "encode", "predict")
 def write_distinct(path: pathlib.Path, examples: list[bytes]) -> None:
     """Rows in a TFRecord; a feature that no model reads numbers them, since equal rows are explained once."""
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for number, example in enumerate(examples):
-            feature = {"row_number": tf.train.Feature(int64_list=tf.train.Int64List(value=[number]))}
-            added = tf.train.Features(feature=feature).SerializeToString()
-            # An Example is one field, its Features: entries are added at their end.
-            features = tf.train.Example.FromString(example).features.SerializeToString() + added
-            writer.write(b"\x0a" + _VarintBytes(len(features)) + features)
+        for number, serialised in enumerate(examples):
+            example = tf.train.Example.FromString(serialised)
+            example.features.feature["row_number"].int64_list.value.append(number)
+            writer.write(example.SerializeToString(deterministic=True))
 
 
 def run(folder: pathlib.Path, subject: Subject, rows: int) -> dict[str, float]:
@@ -112,14 +109,14 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     sys.stdout.write(_HEAD)
+    options.output.parent.mkdir(exist_ok=True)
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             lines.append(measure(name, pathlib.Path(folder)))
             sys.stdout.write(_shown(lines[-1]))
             sys.stdout.flush()
-    options.output.parent.mkdir(exist_ok=True)
-    options.output.write_text(json.dumps({"models": lines}, indent=1, sort_keys=True) + "\n")
+            options.output.write_text(json.dumps({"models": lines}, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":
