@@ -233,7 +233,7 @@ class ModelExplainer:
         if self.permutation is None:
             raise ValueError("the model must be loaded for permutations. Received: none")
         padded = [*raw, *[self.baseline_example] * (self._config.batch_size - len(raw))]
-        return self.permutation.encode(padded * copies)
+        return self.permutation.encode(padded, copies)
 
     def predict(self, raw: Sequence[bytes]) -> np.ndarray:
         """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import as_batch, named_refusal
 from tfx_explain.engine.feature_graph.errors import BatchDependentError, SelfCheckError
+from tfx_explain.engine.feature_graph.joins import Joined, Splicer, find_joins
 from tfx_explain.engine.feature_graph.narrow_cut import NarrowCut, find_narrow_cut
 from tfx_explain.engine.feature_graph.opened import OpenedModel
 from tfx_explain.engine.feature_graph.output import apply_link, in_unit
@@ -35,6 +37,7 @@ class Narrow:
     _fed: dict[str, tuple[tf.Tensor, ...]] = dataclasses.field(repr=False)
     _frozen: tuple[tf.Tensor, ...] = dataclasses.field(repr=False)
     _rest: np.ndarray = dataclasses.field(repr=False)
+    _joined: Joined | None = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         return len(self._rest)
@@ -45,8 +48,9 @@ class PermutationModel:
 
     A feature's values are replaced where they are narrowest: at the tensors of the fewest bytes a row that carry all of
     it to the output (ids rather than embedding rows). What comes before is computed once for any number of
-    permutations. A feature without such tensors is *reparsed*: replaced in the raw example, which is parsed again. No
-    gradient is needed, so that trees and argmax have permutations too.
+    permutations, and so is the concatenation that most models begin with (see `joins`). A feature without such tensors
+    is *reparsed*: replaced in the raw example, which is parsed again. No gradient is needed, so that trees and argmax
+    have permutations too.
 
     Made by `of`. Several threads may call one instance. A row's results depend on the shape of its batch only, never
     on the other rows, on what ran before, or on the process.
@@ -81,7 +85,11 @@ class PermutationModel:
         values = self._encode(tf.constant(opened.sample))
         specs = [_ranked(flat.spec(name), value) for name, value in zip([*fed, *cut.frozen], values, strict=True)]
         strings = [flat.spec(name) for name in flat.input_names]
-        self._logits = self._function([*fed, *cut.frozen], specs)
+        by_name = dict(zip([*fed, *cut.frozen], specs, strict=True))
+        joins = find_joins(flat, opened.output.tensor, cut.payloads, cut.frozen)
+        self._splicer = Splicer(flat, joins, cut.payloads, cut.frozen) if joins else None
+        feeds = self._splicer.feeds if self._splicer else [*fed, *cut.frozen]
+        self._logits = self._function(feeds, [by_name.get(name, flat.spec(name)) for name in feeds])
         self._reparsed_logits = self._function([*flat.input_names, *fed], [*strings, *specs[: len(fed)]])
         self._row_shapes = {name: tuple(value.shape[1:]) for name, value in zip(fed, values, strict=False)}
         sample = self.encode(opened.sample)
@@ -119,17 +127,21 @@ class PermutationModel:
             notes.append(f"features whose cut did not give the whole model's output are parsed again: {wrong}")
             reparsed.update(wrong)
 
-    def encode(self, examples: Sequence[bytes] | np.ndarray) -> Narrow:
+    def encode(self, examples: Sequence[bytes] | np.ndarray, copies: int = 1) -> Narrow:
         """Parses and transforms rows, up to the narrow cut.
 
         Args:
             examples: serialised tf.Examples, [rows].
+            copies: how many times the rows follow one another, as a batch of [copies * rows]; they are parsed once,
+                unless the part behind the cut reads what belongs to the batch as a whole.
 
         Raises:
             ExampleError: if the model's parser refuses a row; which one, TensorFlow does not always say.
             BatchDependentError: if a payload has no row for each example, which the sample did not show.
         """
         batch = as_batch(examples)
+        if self._cut.frozen:
+            batch, copies = np.tile(batch, copies), 1
         tensors = _run(self._encode, [tf.constant(batch)], len(batch))
         fed: dict[str, tuple[tf.Tensor, ...]] = {}
         for feature, names in self._cut.payloads.items():
@@ -142,12 +154,19 @@ class PermutationModel:
                         f"{tuple(tensor.shape)} for {len(batch)} rows. Put more different rows into the sample, or "
                         f"reparse {feature!r}."
                     )
+        if copies > 1:
+            fed = {feature: tuple(tf.concat([v] * copies, 0) for v in values) for feature, values in fed.items()}
+            batch = np.tile(batch, copies)
         payloads = {feature: tuple(tensor.numpy() for tensor in values) for feature, values in fed.items()}
         rest = batch
         if self.reparsed:
             rest, segments = take_apart(batch, self.reparsed)
             payloads |= {feature: (segment,) for feature, segment in segments.items()}
-        return Narrow({feature: payloads[feature] for feature in self.features}, fed, tuple(tensors), rest)
+        joined = None
+        if self._splicer:
+            with named_refusal(len(batch)):
+                joined = self._splicer.join(self._by_name(fed, tensors))
+        return Narrow({feature: payloads[feature] for feature in self.features}, fed, tuple(tensors), rest, joined)
 
     def predict(self, narrow: Narrow) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
@@ -178,16 +197,34 @@ class PermutationModel:
     def _permuted_logits(self, narrow: Narrow, replaced: Mapping[str, Sequence[np.ndarray]]) -> tf.Tensor:
         for feature, arrays in replaced.items():
             self._check_fits(feature, arrays, narrow)
-        fed = [
-            tf.constant(value, tensor.dtype) if feature in replaced else tensor
-            for feature, tensors in narrow._fed.items()
-            for value, tensor in zip(replaced.get(feature, tensors), tensors, strict=True)
-        ]
-        if not any(feature in replaced for feature in self.reparsed):
-            return _run(self._logits, [*fed, *narrow._frozen], len(narrow))
+        fed = dict(narrow._fed)
+        for feature in replaced:
+            if feature in fed:
+                pairs = zip(replaced[feature], fed[feature], strict=True)
+                fed[feature] = tuple(tf.constant(value, tensor.dtype) for value, tensor in pairs)
+        if any(feature in replaced for feature in self.reparsed):
+            return self._parsed_again(narrow, replaced, fed)
+        if self._splicer is None or narrow._joined is None:
+            return _run(self._logits, [*itertools.chain(*fed.values()), *narrow._frozen], len(narrow))
+        values = self._by_name(fed, narrow._frozen)
+        with named_refusal(len(narrow)), self._splicer.spliced(narrow._joined, values, replaced) as feeds:
+            # A copy: where the output is a join itself, the tensor is the memory in which features are replaced.
+            return tf.constant(self._logits(*feeds).numpy())
+
+    def _parsed_again(
+        self,
+        narrow: Narrow,
+        replaced: Mapping[str, Sequence[np.ndarray]],
+        fed: Mapping[str, tuple[tf.Tensor, ...]],
+    ) -> tf.Tensor:
         segments = [replaced.get(feature, narrow.payloads[feature])[0] for feature in self.reparsed]
         rows = tf.constant(put_together(narrow._rest, segments), tf.string)
-        return _run(self._reparsed_logits, [rows, *fed], len(narrow))
+        return _run(self._reparsed_logits, [rows, *itertools.chain(*fed.values())], len(narrow))
+
+    def _by_name(self, fed: Mapping[str, Sequence[tf.Tensor]], frozen: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Payloads, by feature as in the cut, and frozen tensors by their names in the graph."""
+        names = itertools.chain(*self._cut.payloads.values(), self._cut.frozen)
+        return dict(zip(names, itertools.chain(*fed.values(), frozen), strict=True))
 
     def _check_fits(self, feature: str, arrays: Sequence[np.ndarray], narrow: Narrow) -> None:
         if feature not in narrow.payloads:
