@@ -74,7 +74,7 @@ class Joined:
         self.lock = threading.Lock()
 
     def tensors(self) -> list[tf.Tensor]:
-        """The same memory as TensorFlow sees it; for one call, since a device may keep a copy of a tensor it has read."""
+        """The same memory as TensorFlow sees it; for one call, since a device may keep a copy of what it has read."""
         return [tf.experimental.dlpack.from_dlpack(array.__dlpack__()) for array in self.arrays]
 
 
