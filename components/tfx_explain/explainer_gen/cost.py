@@ -19,7 +19,7 @@ from tfx_explain.explainer_gen.aggregate import block_totals, scale_of, slice_pa
 from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import background_examples
-from tfx_explain.explainer_gen.permute import DonorTable, Given, donors_of, permute
+from tfx_explain.explainer_gen.permutation_cost import permutation_cost
 from tfx_explain.explainer_gen.profiles import profiles_of
 from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.sampled import BACKGROUND
@@ -47,6 +47,8 @@ class Pilot:
       identify_seconds: of a row that is read.
       explain_seconds, aggregate_seconds: of a row that is explained.
       permute_seconds: of a row, item and repeat.
+      donor_seconds: of a row, whatever is permuted.
+      finish_seconds: of an item in all slices that get permutation importance.
       explain_forwards: forward equivalents of a row.
       bytes_per_row: of a row on its way through the job.
       process_mb: resident memory of this process after all that.
@@ -59,6 +61,8 @@ class Pilot:
     explain_seconds: float
     aggregate_seconds: float
     permute_seconds: float
+    donor_seconds: float
+    finish_seconds: float
     explain_forwards: float
     bytes_per_row: float
     process_mb: float
@@ -129,18 +133,11 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         for key, part in slice_parts(done, plan, config.max_examples):
             sum_shard((key, [part]), profiles, spec.pins, scale)
     aggregate_seconds = (time.monotonic() - at) / rows
-    permute_seconds = 0.0
-    donors = donors_of(explainer, blocks[0], explained[0])
-    if donors is not None and donors.rows and scale.items:
-        table, ranks = DonorTable([donors]), np.roll(np.arange(donors.rows), 1)
-
-        def give(item: int, _: int) -> Given:
-            return table.give(ranks, scale.items[item][1])
-
-        permute(explainer, donors, scale.items[:1], 1, give)
-        at = time.monotonic()
-        permute(explainer, donors, scale.items, 1, give)
-        permute_seconds = (time.monotonic() - at) / (len(blocks[0].ids) * len(scale.items))
+    permuted = permutation_cost(
+        explainer, spec, blocks[0], explained[0], plan, scale, min(rows_read, config.max_examples)
+    )
+    seen = {key for batch in batches if batch.members is not None for key in batch.members.keys if key}
+    permuted_slices = 1 + min(len(seen), config.permutation_importance.max_slices)
     features = len(explainer.facts.features)
     return Pilot(
         rows_read=rows_read,
@@ -149,7 +146,9 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         identify_seconds=identify_seconds,
         explain_seconds=sum(seconds[1:]) / rows,
         aggregate_seconds=aggregate_seconds,
-        permute_seconds=permute_seconds,
+        permute_seconds=permuted.pair,
+        donor_seconds=permuted.row,
+        finish_seconds=permuted.item * permuted_slices,
         explain_forwards=sum(b.forward_equivalents for b in explained) / rows,
         bytes_per_row=float(np.mean([len(r) for r in records])) + 8.0 * features,
         process_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -168,8 +167,12 @@ def forecast(pilot: Pilot, config: ExplainConfig, strata: bool) -> Forecast:
     models = 2 if config.paired else 1
     permuted = pilot.items * config.permutation_importance.repeats
     per_row = models * (pilot.explain_seconds + pilot.aggregate_seconds) + permuted * pilot.permute_seconds
+    finish = 0.0
+    if permuted:
+        per_row += pilot.donor_seconds
+        finish = pilot.items * pilot.finish_seconds
     seconds = _PIPELINE_SECONDS + models * pilot.load_seconds
-    seconds += (pilot.rows_read * pilot.identify_seconds + rows * per_row) / config.cost.workers
+    seconds += (pilot.rows_read * pilot.identify_seconds + rows * per_row + finish) / config.cost.workers
     per_row_bytes = _ROW_OVERHEAD * (pilot.bytes_per_row + 13.0 * permuted)
     return Forecast(
         rows=rows,
