@@ -21,6 +21,8 @@ PILOT = Pilot(
     explain_seconds=2e-3,
     aggregate_seconds=1e-3,
     permute_seconds=1e-4,
+    donor_seconds=5e-4,
+    finish_seconds=0.25,
     explain_forwards=100.0,
     bytes_per_row=500.0,
     process_mb=900.0,
@@ -49,10 +51,16 @@ def test_forward_equivalents_are_those_of_rows_items_and_repeats():
 def test_minutes_are_shared_by_workers_but_for_what_each_job_takes():
     one = forecast(PILOT, settings(), False).minutes * 60
     four = forecast(PILOT, settings(cost=CostConfig(workers=4)), False).minutes * 60
-    work = 50_000 * 1e-4 + 10_000 * (3e-3 + 40 * 1e-4)
+    work = 50_000 * 1e-4 + 10_000 * (3e-3 + 5e-4 + 40 * 1e-4) + 4 * 0.25
     assert one - four == pytest.approx(0.75 * work, rel=1e-9)
     assert one - work == pytest.approx(four - work / 4, rel=1e-9)
     assert one - work > 9.0
+
+
+def test_without_repeats_nothing_is_permuted():
+    none = settings(permutation_importance={"repeats": 0})
+    seconds = 60 * (forecast(PILOT, settings(), False).minutes - forecast(PILOT, none, False).minutes)
+    assert seconds == pytest.approx(10_000 * (5e-4 + 40 * 1e-4) + 4 * 0.25, rel=1e-9)
 
 
 @pytest.mark.parametrize("limit", [None, 1e9, 10_000 * 140])

@@ -15,27 +15,17 @@ import tensorflow as tf
 from apache_beam.io.filesystems import FileSystems
 
 from tfx_explain.config import ExplainConfig
-from tfx_explain.explainer_gen.aggregate import Scale, block_totals, scale_of, slice_parts, sum_shard
-from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
+from tfx_explain.explainer_gen.aggregate import block_totals, scale_of, slice_parts, sum_shard
+from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import background_examples
-from tfx_explain.explainer_gen.permute import (
-    DonorTable,
-    Given,
-    donor_facts,
-    donors_of,
-    permute,
-    permuted_parts,
-    plan_permutation,
-    sum_permuted,
-    without_payloads,
-)
+from tfx_explain.explainer_gen.permutation_cost import permutation_cost
 from tfx_explain.explainer_gen.profiles import profiles_of
 from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.sampled import BACKGROUND
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, RowBatch, SmallestKeys, identify, make_block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
-from tfx_explain.explainer_gen.strata import SlicePlan, columns_of, plan_slices
+from tfx_explain.explainer_gen.strata import columns_of, plan_slices
 from tfx_explain.explainer_gen.usable_model import import_libraries
 
 COST_FILE = "cost.json"
@@ -57,6 +47,8 @@ class Pilot:
       identify_seconds: of a row that is read.
       explain_seconds, aggregate_seconds: of a row that is explained.
       permute_seconds: of a row, item and repeat.
+      donor_seconds: of a row, whatever is permuted.
+      finish_seconds: of an item in all slices that get permutation importance.
       explain_forwards: forward equivalents of a row.
       bytes_per_row: of a row on its way through the job.
       process_mb: resident memory of this process after all that.
@@ -69,6 +61,8 @@ class Pilot:
     explain_seconds: float
     aggregate_seconds: float
     permute_seconds: float
+    donor_seconds: float
+    finish_seconds: float
     explain_forwards: float
     bytes_per_row: float
     process_mb: float
@@ -139,7 +133,11 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         for key, part in slice_parts(done, plan, config.max_examples):
             sum_shard((key, [part]), profiles, spec.pins, scale)
     aggregate_seconds = (time.monotonic() - at) / rows
-    permute_seconds = _permute_seconds(spec, explainer, blocks[0], explained[0], plan, scale)
+    permuted = permutation_cost(
+        explainer, spec, blocks[0], explained[0], plan, scale, min(rows_read, config.max_examples)
+    )
+    seen = {key for batch in batches if batch.members is not None for key in batch.members.keys if key}
+    permuted_slices = 1 + min(len(seen), config.permutation_importance.max_slices)
     features = len(explainer.facts.features)
     return Pilot(
         rows_read=rows_read,
@@ -148,38 +146,13 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         identify_seconds=identify_seconds,
         explain_seconds=sum(seconds[1:]) / rows,
         aggregate_seconds=aggregate_seconds,
-        permute_seconds=permute_seconds,
+        permute_seconds=permuted.pair,
+        donor_seconds=permuted.row,
+        finish_seconds=permuted.item * permuted_slices,
         explain_forwards=sum(b.forward_equivalents for b in explained) / rows,
         bytes_per_row=float(np.mean([len(r) for r in records])) + 8.0 * features,
         process_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
-
-
-def _permute_seconds(
-    spec: JobSpec, explainer: ModelExplainer, block: Block, explained: ExplainedBlock, slices: SlicePlan, scale: Scale
-) -> float:
-    """Seconds a row, item and repeat, with the sums of its slices; 0 where nothing is permuted.
-
-    Repeats are predicted together, so that one repeat alone would tell too much: some of the items get all of theirs.
-    """
-    config = spec.config.permutation_importance
-    donors = donors_of(explainer, block, explained)
-    if donors is None or not donors.rows or not scale.items or not config.repeats:
-        return 0.0
-    some = dataclasses.replace(scale, items=scale.items[:: config.repeats])
-    plan = plan_permutation(None, [donor_facts(donors)], (0, 0), config, slices)
-    table, ranks = DonorTable([donors]), plan.ranks(donors.index)
-
-    def give(item: int, repeat: int) -> Given:
-        name, features = some.items[item]
-        return table.give(plan.of(ranks, name, repeat), features)
-
-    permute(explainer, donors, some.items[:1], config.repeats, give)  # traces
-    at = time.monotonic()
-    rows = permute(explainer, donors, some.items, config.repeats, give)
-    for key, part in permuted_parts((without_payloads(donors), rows), plan, slices, spec.config.max_examples):
-        sum_permuted((key, [part]), some)
-    return (time.monotonic() - at) / (len(block.ids) * len(some.items) * config.repeats)
 
 
 def forecast(pilot: Pilot, config: ExplainConfig, strata: bool) -> Forecast:
@@ -194,8 +167,12 @@ def forecast(pilot: Pilot, config: ExplainConfig, strata: bool) -> Forecast:
     models = 2 if config.paired else 1
     permuted = pilot.items * config.permutation_importance.repeats
     per_row = models * (pilot.explain_seconds + pilot.aggregate_seconds) + permuted * pilot.permute_seconds
+    finish = 0.0
+    if permuted:
+        per_row += pilot.donor_seconds
+        finish = pilot.items * pilot.finish_seconds
     seconds = _PIPELINE_SECONDS + models * pilot.load_seconds
-    seconds += (pilot.rows_read * pilot.identify_seconds + rows * per_row) / config.cost.workers
+    seconds += (pilot.rows_read * pilot.identify_seconds + rows * per_row + finish) / config.cost.workers
     per_row_bytes = _ROW_OVERHEAD * (pilot.bytes_per_row + 13.0 * permuted)
     return Forecast(
         rows=rows,

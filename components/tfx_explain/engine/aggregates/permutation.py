@@ -19,6 +19,7 @@ References:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,8 +43,8 @@ MIN_EDGES = 16
 MIN_COARSE_EDGES = 8
 
 _HIGHER_IS_BETTER = ("accuracy", "auc", "binary_accuracy", "sparse_categorical_accuracy")
-_CHUNK = 8192  # rows that are summed at a time
-_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 32_768, 16  # what stays in the processor's cache
+_CHUNK = 2048  # rows that are summed at a time
+_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 65_536, 16  # what stays in the processor's cache
 _BUDGET = 7e6  # bytes of the score histograms of one slice
 _LEAST_VARIANCE = 0.25  # part of the drawn variance that the repeated pairs cannot take away
 
@@ -353,14 +354,17 @@ def accumulate(
     out = PermutationStatistics.empty(rows.task, features, rows.permuted.shape[2], score_edges)
     for start in range(0, len(rows), _CHUNK):
         chunk = rows.take(slice(start, start + _CHUNK))
-        chunk = chunk.take(np.isfinite(chunk.label))
+        labelled = np.isfinite(chunk.label)
+        if not labelled.all():
+            chunk = chunk.take(labelled)
         if not len(chunk):
             continue
         out.rows[:] += np.bincount(chunk.bucket, minlength=NUM_BUCKETS)
         out.weight[:] += np.bincount(chunk.bucket, weights=chunk.weight, minlength=NUM_BUCKETS)
         together = int(np.clip(_PAIRS_AT_ONCE // (len(chunk) * out.repeats), 1, _FEATURES_AT_ONCE))
+        receivers = _Receivers.of(chunk, out.score_edges)
         for first in range(0, len(features), together):
-            _add_features(out, slice(first, min(first + together, len(features))), chunk)
+            _add_features(out, slice(first, min(first + together, len(features))), chunk, receivers)
     return out
 
 
@@ -442,43 +446,100 @@ def _losses(task: str, values: np.ndarray, label: np.ndarray) -> list[np.ndarray
     return [(values[..., 0] - label) ** 2]
 
 
-def _add_features(out: PermutationStatistics, features: slice, rows: PermutedRows) -> None:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Places:
+    """Between which score edges scores lie, [...] each: those of the totals, and the coarse ones of the intervals.
+
+    Attributes:
+      fine, coarse: int64, the edge before a score, never the last one.
+      part, coarse_part: float64, how much of the way to the edge after it: 0 or 1 beyond the outer edges.
+    """
+
+    fine: np.ndarray
+    part: np.ndarray
+    coarse: np.ndarray
+    coarse_part: np.ndarray
+
+    @classmethod
+    def of(cls, edges: np.ndarray, score: np.ndarray) -> _Places:
+        """The places of scores without NaN."""
+        chosen = _coarse(len(edges))
+        coarse_of = np.searchsorted(chosen, np.arange(len(edges)), side="right") - 1  # of each fine place
+        fine = reached(edges, score)
+        fine -= 1
+        np.clip(fine, 0, len(edges) - 2, out=fine)
+        coarse = coarse_of.take(fine)
+        return cls(fine, _share(edges, fine, score), coarse, _share(edges[chosen], coarse, score))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Receivers:
+    """What the n rows of a chunk have in all their pairs.
+
+    Attributes:
+      label: float64 [n], none of them NaN.
+      bucket: int64 [n].
+      finite: bool [n], whether the base score is.
+      losses: of each metric of LOSSES, float64 [n].
+      places: of the base scores [n]; for a binary task.
+    """
+
+    label: np.ndarray
+    bucket: np.ndarray
+    finite: np.ndarray
+    losses: list[np.ndarray]
+    places: _Places | None
+
+    @classmethod
+    def of(cls, rows: PermutedRows, edges: np.ndarray) -> _Receivers:
+        finite = np.isfinite(rows.base).all(axis=1)
+        base = np.where(finite[:, None], rows.base.astype(np.float64), 0.0)
+        places = _Places.of(edges, base[:, 0]) if rows.task == "binary" else None
+        losses = _losses(rows.task, base, rows.label)
+        return cls(rows.label, rows.bucket.astype(np.int64), finite, losses, places)
+
+
+def _add_features(out: PermutationStatistics, features: slice, rows: PermutedRows, receivers: _Receivers) -> None:
     """Adds the pairs of some features, G of them; all n rows are labelled. Pairs are laid out as [G, R, n]."""
-    label, bucket = rows.label, rows.bucket.astype(np.int64)
-    base = rows.base.astype(np.float64)  # [n, V]
     permuted = _pairs_of(rows.permuted, features).astype(np.float64)  # [G, R, n, V]
     donor_bucket = _pairs_of(rows.donor_bucket, features).astype(np.int64)
-    finite = np.isfinite(permuted).all(axis=3) & np.isfinite(base).all(axis=1)
     # Equal weights are the donors' weights too: with and without donor_weight the sums are the same.
     donor_weight = rows.weight
     if rows.donor_weight is not None:
         donor_weight = _pairs_of(rows.donor_weight, features).astype(np.float64)
-    weight = rows.weight * donor_weight * finite  # [G, R, n]
-    out.failed_pairs[features] += finite[0].size - np.count_nonzero(finite, axis=(1, 2))
-    base = np.where(np.isfinite(base), base, 0.0)
-    permuted = np.where(finite[..., None], permuted, 0.0)
+    weight = np.broadcast_to(rows.weight * donor_weight, permuted.shape[:3])
+    finite = np.isfinite(permuted).all(axis=3) & receivers.finite
+    if not finite.all():
+        weight = weight * finite
+        out.failed_pairs[features] += finite[0].size - np.count_nonzero(finite, axis=(1, 2))
+        permuted = np.where(finite[..., None], permuted, 0.0)
 
     count = len(weight)
     parts = np.empty((out.loss_totals.shape[2], *weight.shape))  # [C, G, R, n]
     parts[0] = weight
-    losses = zip(_losses(out.task, base, label), _losses(out.task, permuted, label), strict=True)
+    losses = zip(receivers.losses, _losses(out.task, permuted, receivers.label), strict=True)
     for position, (before, after) in enumerate(losses):
         np.multiply(weight, before, out=parts[1 + 2 * position])
         np.multiply(weight, after, out=parts[2 + 2 * position])
     out.loss_totals[features] += np.moveaxis(parts.sum(axis=3), 0, -1)
     number = np.arange(count) * NUM_BUCKETS
-    receivers = (number[:, None] + bucket).ravel()  # [G * n]
+    own = (number[:, None] + receivers.bucket).ravel()  # [G * n]
     donors = (number[:, None, None] + donor_bucket).ravel()  # [G * R * n]
     size = count * NUM_BUCKETS
     for c, (part, by_row) in enumerate(zip(parts, parts.sum(axis=2), strict=True)):
-        summed = np.bincount(receivers, weights=by_row.ravel(), minlength=size)
+        summed = np.bincount(own, weights=by_row.ravel(), minlength=size)
         summed += np.bincount(donors, weights=part.ravel(), minlength=size)
         out.loss_buckets[:, features, c] += summed.reshape(count, NUM_BUCKETS).T
     flat = parts.reshape(len(parts), count, -1)
-    out.loss_pairs[features] += np.einsum("cgx,dgx->gcd", flat, flat, optimize=False)
-    if out.task == "binary":
-        owners = bucket, donor_bucket
-        _add_scores(out, features, label.astype(np.int64), owners, weight, base[:, 0], permuted[..., 0])
+    for c in range(len(parts)):  # products are alike both ways round
+        products = np.einsum("gx,dgx->gd", flat[c], flat[c:], optimize=False)
+        out.loss_pairs[features, c, c:] += products
+        out.loss_pairs[features, c + 1 :, c] += products[:, 1:]
+    if receivers.places is not None:
+        label = receivers.label.astype(np.int64)
+        owners = receivers.bucket, donor_bucket
+        sides = _Places.of(out.score_edges, permuted[..., 0]), receivers.places
+        _add_scores(out, features, label, owners, weight, sides)
 
 
 def _pairs_of(values: np.ndarray, features: slice) -> np.ndarray:
@@ -492,52 +553,84 @@ def _add_scores(
     label: np.ndarray,
     owners: tuple[np.ndarray, np.ndarray],
     weight: np.ndarray,
-    base: np.ndarray,
-    permuted: np.ndarray,
+    sides: tuple[_Places, _Places],
 ) -> None:
-    """Adds the score histograms of some features: label and base [n]; weight and permuted [G, R, n].
+    """Adds the score histograms of some features: label [n], weight [G, R, n].
 
-    Owners are the buckets of the receivers [n] and of the donors [G, R, n].
+    Owners are the buckets of the receivers [n] and of the donors [G, R, n]; sides the places of the permuted scores
+    [G, R, n] and of the base scores [n].
     """
-    edges = out.score_edges
-    chosen = _coarse(len(edges))
-    coarse_place = np.searchsorted(chosen, np.arange(len(edges)), side="right") - 1  # of each fine place
-    fine, size, count = len(edges), len(chosen), len(weight)
+    fine, size, count = len(out.score_edges), len(_coarse(len(out.score_edges))), len(weight)
     number = np.arange(count)[:, None, None]
-    repeat = number * out.repeats + np.arange(out.repeats)[:, None]  # [G, R, 1]
+    repeat = (number * out.repeats + np.arange(out.repeats)[:, None]) * 2 + label  # [G, R, n]
     receivers, donors = ((number * NUM_BUCKETS + owner) * 2 + label for owner in owners)  # [G, 1, n], [G, R, n]
+    repeat *= fine
+    receivers *= size
+    donors *= size
     of_row = weight.sum(axis=1, keepdims=True)  # [G, 1, n]
-    # The parts of a pair of the first repeat: two edges on each side.
-    places: list[np.ndarray] = []
-    shares: list[np.ndarray] = []
-    for side, score in enumerate((permuted, base)):
-        place = np.clip(reached(edges, score) - 1, 0, fine - 2)
-        at = (repeat * 2 + label) * fine + place
-        totals = _deposit(at, _share(edges, place, score), weight, 2 * count * out.repeats, fine)
+    for side, places in enumerate(sides):
+        totals = _deposit(repeat + places.fine, places.part, weight, 2 * count * out.repeats, fine)
         out.score_totals[features, :, :, side] += totals.reshape(count, out.repeats, 2, fine)
-        place = coarse_place[place]
-        share = _share(edges[chosen], place, score)
-        summed = _deposit(donors * size + place, share, weight, 2 * count * NUM_BUCKETS, size)
+        summed = _deposit(donors + places.coarse, places.coarse_part, weight, 2 * count * NUM_BUCKETS, size)
         received = weight if side == 0 else of_row  # a row has one base score in all its pairs
-        summed += _deposit(receivers * size + place, share, received, 2 * count * NUM_BUCKETS, size)
+        summed += _deposit(receivers + places.coarse, places.coarse_part, received, 2 * count * NUM_BUCKETS, size)
         summed = summed.reshape(count, NUM_BUCKETS, 2, size)
         out.score_buckets[:, features, :, side] += np.moveaxis(summed, 0, 1)
-        first, part = (np.broadcast_to(v, weight.shape)[:, 0] for v in (place, share))  # [G, n]
-        places += [side * size + first, side * size + first + 1]
-        shares += [1 - part, part]
-
-    width = 2 * size
-    squared = weight[:, 0] ** 2
-    products = np.zeros(2 * count * width * width)
-    start = np.arange(count)[:, None] * 2 + label
-    for i in range(4):
-        for j in range(4):
-            index = (start * width + places[i]) * width + places[j]
-            by_pair = (squared * shares[i] * shares[j]).ravel()
-            products += np.bincount(index.ravel(), weights=by_pair, minlength=len(products))
-    out.score_pairs[features] += products.reshape(count, 2, width, width)
+    _add_score_pairs(out, features, label, weight[:, 0], sides)
 
 
+def _add_score_pairs(
+    out: PermutationStatistics,
+    features: slice,
+    label: np.ndarray,
+    weight: np.ndarray,
+    sides: tuple[_Places, _Places],
+) -> None:
+    """Adds the products of the shares of the first repeat: label [n], weight [G, n].
+
+    A pair takes part at two edges of each side, at 1 - p and p: the sums of all products are those of 1, p and p^2.
+    """
+    count, size = len(weight), len(_coarse(len(out.score_edges)))
+    squared = weight**2
+    (above, p), (across, q) = (
+        tuple(v if v.ndim == 1 else v[:, 0] for v in (s.coarse, s.coarse_part)) for s in sides
+    )  # places and shares, [G, n] of the permuted scores and [n] of the base scores
+    owner = np.arange(count)[:, None] * 2 + label  # [G, n]
+
+    def summed(index: np.ndarray, values: np.ndarray, *shape: int) -> np.ndarray:
+        shape = count, 2, *shape
+        return np.bincount(index.ravel(), weights=values.ravel(), minlength=int(np.prod(shape))).reshape(shape)
+
+    with_p, with_q = squared * p, squared * q
+    both = (owner * size + above) * size + across
+    one, one_p, one_q, one_pq = (summed(both, v, size, size) for v in (squared, with_p, with_q, with_p * q))
+    mixed = one - one_p - one_q + one_pq
+    mixed[..., 1:, :] += (one_p - one_pq)[..., :-1, :]
+    mixed[..., :, 1:] += (one_q - one_pq)[..., :, :-1]
+    mixed[..., 1:, 1:] += one_pq[..., :-1, :-1]
+    products = out.score_pairs[features]
+    products[..., :size, size:] += mixed
+    products[..., size:, :size] += np.swapaxes(mixed, -1, -2)
+
+    for side, zeroth, linear, square in (
+        (slice(None, size), one.sum(axis=-1), one_p.sum(axis=-1), summed(owner * size + above, with_p * p, size)),
+        (slice(size, None), one.sum(axis=-2), one_q.sum(axis=-2), summed(owner * size + across, with_q * q, size)),
+    ):
+        block = products[..., side, side]
+        same = zeroth - 2 * linear + square
+        same[..., 1:] += square[..., :-1]
+        _diagonal(block)[...] += same
+        neighbours = (linear - square)[..., :-1]
+        _diagonal(block[..., :-1, 1:])[...] += neighbours
+        _diagonal(block[..., 1:, :-1])[...] += neighbours
+
+
+def _diagonal(matrices: np.ndarray) -> np.ndarray:
+    """The diagonals of matrices [..., k, k], to be written to: [..., k]."""
+    return np.einsum("...ii->...i", matrices)
+
+
+@functools.lru_cache(maxsize=64)
 def _coarse(size: int) -> np.ndarray:
     """Which of the score edges intervals are made from: int64 [k]."""
     return np.unique(np.linspace(0, size - 1, min(max(size // 4, MIN_COARSE_EDGES), size)).round().astype(np.int64))
@@ -545,7 +638,9 @@ def _coarse(size: int) -> np.ndarray:
 
 def _share(edges: np.ndarray, place: np.ndarray, score: np.ndarray) -> np.ndarray:
     """How much of the way from the edge before it to the next one each score is on: 0 or 1 beyond the outer edges."""
-    return np.clip((score - edges[place]) / np.diff(edges)[place], 0.0, 1.0)
+    out = score - edges.take(place)
+    out /= np.diff(edges).take(place)
+    return np.clip(out, 0.0, 1.0, out=out)
 
 
 def _deposit(index: np.ndarray, share: np.ndarray, weight: np.ndarray, owners: int, edges: int) -> np.ndarray:

@@ -1,16 +1,25 @@
-"""Joins: concatenations of what single features give, kept and spliced where one of the features is replaced."""
+"""Joins: concatenations of what single features give, kept while some of the features are replaced."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.dependencies import NONE, SHAPE_OPS
+from tfx_explain.engine.feature_graph.errors import BatchDependentError
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph, topological
+
+_IN_PLACE = (tf.float16, tf.float32, tf.float64, tf.int32, tf.int64)
+"""Types whose memory numpy and TensorFlow can share."""
+_MOST_CROSSED = 4
+"""Features that one input of a join may depend on: those of a cross, or of a small network beside wide columns."""
+_ALIGNMENT = 64  # bytes; TensorFlow takes no other memory as its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,15 +28,15 @@ class Join:
 
     Attributes:
         output: name of its result.
-        inputs: names of the tensors that it copies; each depends on one feature at most.
-        owners: of each input, the feature; None where it depends on no feature.
+        inputs: names of the tensors that it copies. Where one is a join along the same axis, its inputs stand for it.
+        owners: of each input, the features that it depends on: none, one, or a few.
         axis: of the result; counted from the end where negative, as the graph has it.
         stacks: whether the axis is new (Pack), so that every input takes one place on it.
     """
 
     output: str
     inputs: tuple[str, ...]
-    owners: tuple[str | None, ...]
+    owners: tuple[frozenset[str], ...]
     axis: int
     stacks: bool
 
@@ -47,23 +56,34 @@ class JoinedCut:
     frozen: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
 class Joined:
-    """What the joins of some rows give.
+    """What the joins of some rows give, in memory that both numpy and TensorFlow see.
+
+    A copy of a join would cost as much as a layer of the model, so that replaced features are written into the join
+    itself, and taken out again.
 
     Attributes:
-        values: of each join, its result.
+        arrays: of each join, its result, as numpy sees it.
         starts: of each join, where its inputs begin along its axis: int [inputs + 1].
+        lock: held while features are replaced.
     """
 
-    values: tuple[tf.Tensor, ...]
-    starts: tuple[np.ndarray, ...]
+    def __init__(self, values: Sequence[tf.Tensor], starts: Sequence[np.ndarray]) -> None:
+        self.arrays = tuple(_aligned(value.numpy()) for value in values)
+        self.starts = tuple(starts)
+        self.lock = threading.Lock()
+
+    def tensors(self) -> list[tf.Tensor]:
+        """The same memory as TensorFlow sees it; for one call, since a device may keep a copy of what it has read."""
+        return [tf.experimental.dlpack.from_dlpack(array.__dlpack__()) for array in self.arrays]
 
 
 def find_joins(
     flat: FlatGraph, target: str, payloads: Mapping[str, Sequence[str]], frozen: Sequence[str]
 ) -> JoinedCut | None:
-    """The first concatenations in which features meet; None where none of them leads to the target.
+    """The concatenations in which features meet; None where none of them leads to the target.
+
+    Concatenations of concatenations count as one.
 
     Args:
         flat: the graph.
@@ -81,7 +101,7 @@ def find_joins(
         inherited = NONE.union(*(carried.get(name, NONE) for name in read))
         for tensor in op.outputs:
             carried[tensor.name] = frozenset([owner[tensor.name]]) if tensor.name in owner else inherited
-        join = _as_join(op, carried)
+        join = _as_join(op, carried, joins)
         if join is not None:
             joins[join.output] = join
     read_behind = _first_met(flat, target, {*joins, *owner, *frozen})
@@ -92,12 +112,32 @@ def find_joins(
     return JoinedCut(found, direct, tuple(name for name in frozen if name in read_behind))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Own:
+    """How a feature enters the joins.
+
+    Attributes:
+        straight: names of payloads that are inputs themselves.
+        read: names of the payloads and frozen tensors that the other inputs are computed from.
+        computed: names of these inputs.
+        function: computes them; None where there are none.
+    """
+
+    straight: tuple[str, ...]
+    read: tuple[str, ...]
+    computed: tuple[str, ...]
+    function: Callable[..., list[tf.Tensor]] | None
+
+
 class Splicer:
     """The part of a model behind the payloads, in three: what single features give, the joins, and what is behind them.
 
     A join is computed once for all permutations of some rows. Where features are replaced, only what they themselves
-    give is computed, and put into its place in a copy. As joins do nothing but copy, the part behind reads the bytes
-    that it reads when all is computed.
+    give is computed, and put into its place. As joins do nothing but copy, the part behind reads the very bytes that it
+    reads when all is computed.
+
+    Attributes:
+        feeds: names of the tensors that the part behind the joins reads.
     """
 
     def __init__(
@@ -109,49 +149,74 @@ class Splicer:
         self._frozen = tuple(frozen)
         fed = [name for names in payloads.values() for name in names]
         self._join = self._with_widths(flat, [*fed, *frozen])
-        self._own = {feature: self._from_payload(flat, feature) for feature in payloads}
+        self._own = {feature: self._of_feature(flat, feature) for feature in payloads}
 
     def join(self, values: Mapping[str, tf.Tensor]) -> Joined:
         """The joins of rows whose payloads and frozen tensors have these values, by name."""
-        *joined, widths = self._join(
-            *(values[n] for names in self._payloads.values() for n in names), *self._rest(values)
-        )
+        fed = [values[name] for names in self._payloads.values() for name in names]
+        *results, widths = self._join(*fed, *(values[name] for name in self._frozen))
         parts = np.split(widths.numpy(), np.cumsum([len(join.inputs) for join in self._cut.joins])[:-1])
-        return Joined(tuple(joined), tuple(np.concatenate([[0], np.cumsum(part)]) for part in parts))
+        return Joined(results, [np.concatenate([[0], np.cumsum(part)]) for part in parts])
 
-    def spliced(self, joined: Joined, values: Mapping[str, tf.Tensor], replaced: Collection[str]) -> list[tf.Tensor]:
+    @contextlib.contextmanager
+    def spliced(
+        self, joined: Joined, values: Mapping[str, tf.Tensor], replaced: Collection[str]
+    ) -> Iterator[list[tf.Tensor]]:
         """What the part behind the joins reads, in the order of `feeds`, where some features are replaced.
 
+        It holds inside the block alone: what is computed there, and may share its memory, must be copied there too.
+
         Args:
-            joined: of the rows, nothing replaced.
+            joined: of the rows.
             values: by name, payloads and frozen tensors; those of the replaced features have their new values.
             replaced: the features.
+
+        Raises:
+            BatchDependentError: if what a feature gives has another shape than in the rows' own values.
         """
-        given: dict[str, tf.Tensor] = {}
+        given: dict[str, np.ndarray] = {}
         for feature in replaced:
-            names, function = self._own[feature]
-            own = [values[name] for name in self._payloads[feature]]
-            given |= dict(zip(names, function(*own, *self._rest(values)), strict=True)) if function else {}
-            given |= dict(zip(self._payloads[feature], own, strict=True))
-        joins = [
-            _with_replaced(join, value, starts, given) if set(join.owners) & set(replaced) else value
-            for join, value, starts in zip(self._cut.joins, joined.values, joined.starts, strict=True)
-        ]
-        return [*joins, *(values[name] for name in (*self._cut.direct, *self._cut.frozen))]
+            given |= self._given(feature, values)
+        others = [values[name] for name in (*self._cut.direct, *self._cut.frozen)]
+        with joined.lock:
+            kept: list[tuple[np.ndarray, np.ndarray]] = []
+            try:
+                for join, array, starts in zip(self._cut.joins, joined.arrays, joined.starts, strict=True):
+                    for at, name in enumerate(join.inputs):
+                        if name in given:
+                            place = _place(join, array, starts[at], starts[at + 1])
+                            new = np.expand_dims(given[name], join.axis) if join.stacks else given[name]
+                            if new.shape != place.shape:
+                                owners = sorted(join.owners[at])
+                                raise BatchDependentError(
+                                    f"what {owners} give must have one shape whatever the values, {place.shape}. "
+                                    f"Received: {new.shape}. Reparse {owners}."
+                                )
+                            kept.append((place, place.copy()))
+                            place[...] = new
+                yield [*joined.tensors(), *others]
+            finally:
+                for place, own in reversed(kept):
+                    place[...] = own
 
-    def _rest(self, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
-        return [values[name] for name in self._frozen]
+    def _given(self, feature: str, values: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+        """By name, the inputs of joins that a feature gives, alone or in crosses."""
+        own = self._own[feature]
+        given = {name: values[name].numpy() for name in own.straight}
+        if own.function:
+            computed = own.function(*(values[name] for name in own.read))
+            given |= {name: value.numpy() for name, value in zip(own.computed, computed, strict=True)}
+        return given
 
-    def _from_payload(self, flat: FlatGraph, feature: str) -> tuple[list[str], Any]:
-        """(inputs of joins that are computed from a feature's payload, the function that does; None for no input)."""
-        own = self._payloads[feature]
-        names = dict.fromkeys(
-            name
-            for join in self._cut.joins
-            for name, owner in zip(join.inputs, join.owners, strict=True)
-            if owner == feature and name not in own
-        )
-        return list(names), flat.function([*own, *self._frozen], list(names)) if names else None
+    def _of_feature(self, flat: FlatGraph, feature: str) -> _Own:
+        pairs = [pair for join in self._cut.joins for pair in zip(join.inputs, join.owners, strict=True)]
+        found = {name: owners for name, owners in pairs if feature in owners}
+        payload = self._payloads[feature]
+        computed = tuple(name for name in found if name not in payload)
+        others = NONE.union(*found.values()) - {feature}
+        read = (*payload, *(name for other in sorted(others) for name in self._payloads[other]), *self._frozen)
+        function = flat.function(read, computed) if computed else None
+        return _Own(tuple(name for name in found if name in payload), read, computed, function)
 
     def _with_widths(self, flat: FlatGraph, feeds: Sequence[str]) -> Any:
         """Function of payloads and frozen tensors: the joins' results, and the widths of all their inputs: int32."""
@@ -169,19 +234,31 @@ class Splicer:
         return tf.function(joined, autograph=False, input_signature=signature).get_concrete_function()
 
 
-def _as_join(op: tf.Operation, carried: Mapping[str, frozenset[str]]) -> Join | None:
-    """The op as a join of single features; None where it is none."""
+def _as_join(op: tf.Operation, carried: Mapping[str, frozenset[str]], joins: Mapping[str, Join]) -> Join | None:
+    """The op as a join of what single features and crosses give; None where it is none."""
     if op.type == "ConcatV2":
         axis, inputs = tf.get_static_value(op.inputs[-1]), list(op.inputs)[:-1]
     elif op.type == "Pack":
         axis, inputs = op.get_attr("axis"), list(op.inputs)
     else:
         return None
-    features = [carried.get(tensor.name, NONE) for tensor in inputs]
-    if axis is None or any(len(found) > 1 for found in features) or len(NONE.union(*features)) < 2:
+    if axis is None or op.outputs[0].dtype not in _IN_PLACE:
         return None
-    owners = tuple(next(iter(found), None) for found in features)
-    return Join(op.outputs[0].name, tuple(t.name for t in inputs), owners, int(axis), op.type == "Pack")
+    names: list[str] = []
+    owners: list[frozenset[str]] = []
+    for tensor in inputs:
+        inner = joins.get(tensor.name)
+        if op.type == "ConcatV2" and inner and not inner.stacks and inner.axis == axis:
+            names += inner.inputs
+            owners += inner.owners
+        else:
+            names.append(tensor.name)
+            owners.append(carried.get(tensor.name, NONE))
+    together = len(NONE.union(*owners))
+    most = max(1, min(_MOST_CROSSED, together // 2))
+    if together < 2 or max(map(len, owners)) > most:
+        return None
+    return Join(op.outputs[0].name, tuple(names), tuple(owners), int(axis), op.type == "Pack")
 
 
 def _first_met(flat: FlatGraph, target: str, names: Collection[str]) -> set[str]:
@@ -199,19 +276,17 @@ def _first_met(flat: FlatGraph, target: str, names: Collection[str]) -> set[str]
     return met
 
 
-def _with_replaced(join: Join, value: tf.Tensor, starts: np.ndarray, given: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """A join's result in which some inputs have other values; what lies between two of them is copied in one piece."""
-    axis = join.axis % value.shape.rank
-    pieces: list[tf.Tensor] = []
-    kept = 0  # first of the inputs that are kept since the last one that is replaced
-    for at, name in enumerate((*join.inputs, None)):
-        if name is not None and name not in given:
-            continue
-        if kept < at:
-            begin, size = np.zeros(value.shape.rank, np.int64), np.full(value.shape.rank, -1, np.int64)
-            begin[axis], size[axis] = starts[kept], starts[at] - starts[kept]
-            pieces.append(tf.slice(value, begin, size))
-        if name is not None:
-            pieces.append(tf.expand_dims(given[name], axis) if join.stacks else given[name])
-        kept = at + 1
-    return tf.concat(pieces, axis)
+def _place(join: Join, array: np.ndarray, start: int, end: int) -> np.ndarray:
+    """The view of a join's result that one input was copied to."""
+    index = [slice(None)] * array.ndim
+    index[join.axis] = slice(start, end)
+    return array[tuple(index)]
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy whose memory TensorFlow takes as it is."""
+    memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _ALIGNMENT
+    out = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    out[...] = array
+    return out

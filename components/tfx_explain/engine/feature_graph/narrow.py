@@ -215,11 +215,12 @@ class PermutationModel:
                 fed[feature] = tuple(tf.constant(value, tensor.dtype) for value, tensor in pairs)
         if any(feature in replaced for feature in self.reparsed):
             return self._parsed_again(narrow, replaced, fed)
-        feeds = [*itertools.chain(*fed.values()), *narrow._frozen]
-        if self._splicer and narrow._joined:
-            with named_refusal(len(narrow)):
-                feeds = self._splicer.spliced(narrow._joined, self._by_name(fed, narrow._frozen), replaced)
-        return _run(self._logits, feeds, len(narrow))
+        if self._splicer is None or narrow._joined is None:
+            return _run(self._logits, [*itertools.chain(*fed.values()), *narrow._frozen], len(narrow))
+        values = self._by_name(fed, narrow._frozen)
+        with named_refusal(len(narrow)), self._splicer.spliced(narrow._joined, values, replaced) as feeds:
+            # A copy: where the output is a join itself, the tensor is the memory in which features are replaced.
+            return tf.constant(self._logits(*feeds).numpy())
 
     def _rows(self, narrow: Narrow, own: slice) -> Narrow:
         """Some rows of what was encoded together; nothing of it may belong to the batch as a whole."""
