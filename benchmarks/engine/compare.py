@@ -13,6 +13,8 @@ from benchmarks.engine.networks import Network
 from benchmarks.engine.reference import kink_allowance
 
 TOLERANCE = 1e-4
+ROUNDING = 1e-6
+"""Completeness errors that differ by less differ by float32's rounding."""
 _MOST_ROWS_AT_KINKS = 64
 
 
@@ -103,6 +105,12 @@ def completeness(attributions: np.ndarray, gap: np.ndarray, scale: np.ndarray) -
     exact = np.asarray(attributions, np.float64).reshape(len(gap), -1)
     error = _parts(np.abs(exact.sum(axis=1) - gap), scale)
     return Completeness(float(np.median(error)), float(np.quantile(error, 0.99)))
+
+
+def as_complete(ours: Completeness, theirs: Completeness) -> bool:
+    """Whether an error is at most another, but for rounding, in the median and in the 99th percentile."""
+    pairs = (ours.median, theirs.median), (ours.p99, theirs.p99)
+    return all(own <= other + ROUNDING for own, other in pairs)
 
 
 def summed_absolute(attributions: np.ndarray) -> np.ndarray:

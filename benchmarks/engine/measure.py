@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.engine.bare import Bound
-from benchmarks.engine.compare import completeness, difference, summed_absolute
+from benchmarks.engine.compare import Completeness, as_complete, completeness, difference, summed_absolute
 from benchmarks.engine.environments import PeerUnavailableError
 from benchmarks.engine.ours import BLOCK_ROWS, Engine
 from benchmarks.engine.process import PeerProcess
@@ -21,6 +21,8 @@ from benchmarks.engine.subject import Subject
 
 _REPAIR_BLOCKS, _REPAIR_SECONDS = 4, 2.0
 _COSTLY = {"medium": 5, "cnn": 10}
+FEWER_STEPS = (8, 16, 24, 32, 40)
+"""Nodes of the engine that are tried for a peer's completeness error."""
 _MICRO = 1e6
 
 
@@ -102,6 +104,8 @@ def measure(
         times["encode"].append(_MICRO * encode_s / (last - first))
         times["ours"].append(_MICRO * engine.seconds(blocks) / (last - first))
         times["plain"].append(_MICRO * engine.seconds(blocks, plain=True) / (last - first))
+        for steps in FEWER_STEPS:
+            times[f"ours at {steps}"].append(_MICRO * engine.seconds(blocks[:1], steps=steps) / BLOCK_ROWS)
         times["bound"].append(_MICRO * bound.seconds(inputs) / (last - first))
         at, to = (n * plan.peer_rows // plan.rounds for n in (number, number + 1))
         for name in list(running):
@@ -116,6 +120,10 @@ def measure(
     flat = np.concatenate([part.reshape(rows, -1) for part in bare], axis=1)
     gap = ours.prediction.astype(np.float64) - ours.baseline_prediction
     scale = summed_absolute(flat)
+    by_steps = {STEPS: completeness(ours.attributions, gap, scale)}
+    for steps in FEWER_STEPS:
+        fewer = engine.integrate(first_blocks, rows, *gauss_legendre(steps))
+        by_steps[steps] = completeness(fewer.attributions, gap, scale)
     out = {
         "rows": plan.rows,
         "us": {key: statistics.median(times[key]) for key in ("ours", "plain", "bound", "encode")},
@@ -124,9 +132,10 @@ def measure(
         "bound": bound.settings,
         "compiled": engine.compiled,
         "completeness": {
-            "ours": dataclasses.asdict(completeness(ours.attributions, gap, scale)),
+            "ours": dataclasses.asdict(by_steps[STEPS]),
             "bound": dataclasses.asdict(completeness(flat, gap, scale)),
         },
+        "completeness_by_steps": {steps: dataclasses.asdict(found) for steps, found in by_steps.items()},
         "repair": _repair(engine, subject, statistics.median(times["ours"])),
     }
     if subject.network is not None:
@@ -145,15 +154,29 @@ def measure(
         same_rule = engine.integrate(first_blocks, len(exact), nodes, weights)
         columns = subject.columns[: len(exact)]
         apart = difference(subject.network, columns, same_rule.attributions, exact, nodes, weights)
+        error = completeness(timed, gap, scale)
         out["peers"][name] = {
             "settings": loaded[name]["settings"],
             "us": statistics.median(times[name]),
             "wall_us": statistics.median(times[f"{name} wall"]),
             "times_faster": statistics.median(t / o for t, o in zip(times[name], times["ours"], strict=True)),
+            "at_its_error": _at_error(error, by_steps, times, times[name]),
             "difference": {**dataclasses.asdict(apart), "equal": apart.equal},
-            "completeness": dataclasses.asdict(completeness(timed, gap, scale)),
+            "completeness": dataclasses.asdict(error),
         }
     return out
+
+
+def _at_error(
+    error: Completeness, by_steps: Mapping[int, Completeness], times: Mapping[str, list[float]], theirs: list[float]
+) -> dict[str, Any] | None:
+    """The least count of nodes at which the engine is as complete as a peer, and how many times faster it is then."""
+    enough = [steps for steps, found in by_steps.items() if as_complete(found, error)]
+    if not enough:
+        return None
+    steps = min(enough)
+    own = times["ours" if steps == STEPS else f"ours at {steps}"]
+    return {"steps": steps, "times_faster": statistics.median(t / o for t, o in zip(theirs, own, strict=True))}
 
 
 def _warm(engine: Engine, subject: Subject) -> list[Any]:
@@ -161,6 +184,8 @@ def _warm(engine: Engine, subject: Subject) -> list[Any]:
     blocks, _ = engine.blocks(subject.examples[:BLOCK_ROWS])
     engine.seconds(blocks)
     engine.seconds(blocks, plain=True)
+    for steps in FEWER_STEPS:
+        engine.seconds(blocks, steps=steps)
     return blocks
 
 

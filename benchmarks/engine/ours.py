@@ -59,9 +59,9 @@ class Engine:
         encoded = [self.model.encode(part) for part in parts]
         return encoded, time.process_time() - start
 
-    def seconds(self, blocks: Sequence[Encoded], plain: bool = False) -> float:
+    def seconds(self, blocks: Sequence[Encoded], plain: bool = False, steps: int = STEPS) -> float:
         """CPU seconds of path integrals of blocks; `plain`: as in a small job, uncompiled."""
-        rule = gauss_legendre(STEPS)
+        rule = gauss_legendre(steps)
         paths = self.model if plain else self.paths
         start = time.process_time()
         for block in blocks:

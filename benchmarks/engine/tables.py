@@ -122,6 +122,7 @@ def _peer_table(models: Mapping[str, Any]) -> str:
         "its rule",
         "cost",
         "ours is faster",
+        "at its error",
         "completeness error, median / p99",
         "ours",
         "largest difference at its rule",
@@ -134,13 +135,13 @@ def _peer_table(models: Mapping[str, Any]) -> str:
         if found.get("bound_difference"):
             apart = found["bound_difference"]
             error = _error(found["completeness"]["bound"])
-            cost = (_us(found["us"]["bound"]), f"{found['ratio_to_bound']:.2f} x")
+            cost = (_us(found["us"]["bound"]), f"{found['ratio_to_bound']:.2f} x", "-")
             lines.append((model, "bound", "Gauss-Legendre", *cost, error, ours, *_apart(apart)))
         for name, peer in found["peers"].items():
             if "not_run" in peer:
-                lines.append((model, TITLES[name], RULES[name], "not run", *["-"] * 6))
+                lines.append((model, TITLES[name], RULES[name], "not run", *["-"] * 7))
                 continue
-            cost = (_us(peer["us"]), f"{peer['times_faster']:.1f} x")
+            cost = (_us(peer["us"]), f"{peer['times_faster']:.1f} x", _at_error(peer["at_its_error"]))
             error = _error(peer["completeness"])
             lines.append((model, TITLES[name], RULES[name], *cost, error, ours, *_apart(peer["difference"])))
     return _table(header, lines)
@@ -154,6 +155,10 @@ def _apart(apart: Mapping[str, Any]) -> tuple[str, str, str]:
     )
 
 
+def _at_error(found: Mapping[str, Any] | None) -> str:
+    return "never" if found is None else f"{found['times_faster']:.1f} x, {found['steps']} nodes"
+
+
 def _fastest(models: Mapping[str, Any]) -> list[str]:
     out = []
     for model, found in models.items():
@@ -162,7 +167,10 @@ def _fastest(models: Mapping[str, Any]) -> list[str]:
         named = [(name, ran[name]) for name in sorted(ran, key=lambda name: ran[name]["us"])[:1]]
         if loop is not None:
             named.append(("torch_loop", loop))
-        best = [f"{TITLES[name]}, {peer['times_faster']:.1f} x" for name, peer in named]
+        best = [
+            f"{TITLES[name]}, {peer['times_faster']:.1f} x (at its error {_at_error(peer['at_its_error'])})"
+            for name, peer in named
+        ]
         if best:
             out.append(f"{model}: {' and '.join(best)}")
     return out

@@ -72,3 +72,17 @@ def test_completeness():
     found = compare.completeness(attributions, np.array([-1.0, 2.0]), np.array([3.0, 4.0]))
     assert found.median == pytest.approx(0.25)
     assert found.p99 == pytest.approx(0.495)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "enough"),
+    [
+        ((1e-3, 5e-3), (1e-3, 5e-3), True),
+        ((1.1e-3, 4e-3), (1e-3, 5e-3), False),
+        ((9e-4, 5.1e-3), (1e-3, 5e-3), False),
+        ((8e-7, 9e-7), (5e-8, 2e-7), True),  # both are float32's rounding
+        ((8e-7, 2e-6), (5e-8, 2e-7), False),
+    ],
+)
+def test_as_complete_means_in_the_median_and_in_the_worst_rows(ours, theirs, enough):
+    assert compare.as_complete(compare.Completeness(*ours), compare.Completeness(*theirs)) == enough

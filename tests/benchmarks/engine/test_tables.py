@@ -13,7 +13,14 @@ def measured(wrong_rows: int = 0) -> dict:
         "equal": not wrong_rows,
     }
     error = {"median": 1e-3, "p99": 2e-2}
-    peer = {"us": 90.0, "wall_us": 95.0, "times_faster": 3.0, "difference": apart, "completeness": error}
+    peer = {
+        "us": 90.0,
+        "wall_us": 95.0,
+        "times_faster": 3.0,
+        "at_its_error": {"steps": 40, "times_faster": 3.7},
+        "difference": apart,
+        "completeness": error,
+    }
     model = {
         "rows": 10240,
         "us": {"bound": 20.0, "ours": 30.0, "plain": 55.0, "encode": 4.0},
@@ -45,14 +52,17 @@ def test_the_page_has_ratios_and_the_fastest_library():
     results = measured()
     peers = results["models"]["small"]["peers"]
     peers["xplique"] = {**peers["captum"], "us": 91.0, "times_faster": 3.1}
-    peers["torch_loop"] = {**peers["captum"], "us": 60.0, "times_faster": 2.0}
+    peers["torch_loop"] = {**peers["captum"], "us": 60.0, "times_faster": 2.0, "at_its_error": None}
     text = tables.page(results)
     assert (
         "| small | 10,240 | 20.0 | yes | 30.0 | yes | 55.0 | 0.67 | 4.0 | 40.0 | 1.00%, 0.00% | none tried | - |"
         in text
     )
-    assert "| small | Captum | Gauss-Legendre | 90.0 | 3.0 x | 1.0e-03 / 2.0e-02 | 1.0e-03 / 2.0e-02 |" in text
-    assert "small: Captum, 3.0 x and bare torch loop, 2.0 x." in text
+    peer = "| small | Captum | Gauss-Legendre | 90.0 | 3.0 x | 3.7 x, 40 nodes | 1.0e-03 / 2.0e-02 | 1.0e-03 / 2.0e-02 |"
+    assert peer in text
+    assert (
+        "small: Captum, 3.0 x (at its error 3.7 x, 40 nodes) and bare torch loop, 2.0 x (at its error never)." in text
+    )
 
 
 def test_equal_results_are_no_problem():
