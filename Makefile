@@ -27,6 +27,7 @@ bench: bench-engine
 	$(PYTHON) -W ignore -m benchmarks.job
 	$(PYTHON) -W ignore -m benchmarks.job_by_model
 	$(PYTHON) -W ignore -m benchmarks.permutation
+	$(PYTHON) -W ignore -m benchmarks.permutation_by_model
 	$(PYTHON) -W ignore benchmarks/aggregation.py
 	$(PYTHON) -W ignore benchmarks/memory.py
 	@echo "results: benchmarks/results/"

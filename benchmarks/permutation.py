@@ -46,7 +46,7 @@ ITEMS = [
     ("predict", PermutationModel, "predict_permuted"),
     *((item, permute, name) for item, functions in _MODULE_ITEMS for name in functions),
 ]
-_OURS = ("encode", "predict", *(item for item, _ in _MODULE_ITEMS))
+OURS = ("encode", "predict", *(item for item, _ in _MODULE_ITEMS))
 
 
 class Network(ClassifierMixin, BaseEstimator):
@@ -86,7 +86,7 @@ def measure(rows: int, repeats: int, rounds: int) -> dict[str, Any]:
             bare = statistics.median(job.timed(bares[best]) for _ in range(9))
             bound.append(1e6 * bare / covered)
             spent = job.run_job(folder, folder / "rows", 10, rows, repeats, ITEMS)
-            ours.append({item: 1e6 * spent.get(item, 0.0) / pairs for item in _OURS})
+            ours.append({item: 1e6 * spent.get(item, 0.0) / pairs for item in OURS})
             seconds = job.timed(
                 lambda: permutation_importance(
                     peer, few, label, scoring="neg_log_loss", n_repeats=repeats, random_state=0
@@ -101,7 +101,7 @@ def measure(rows: int, repeats: int, rounds: int) -> dict[str, Any]:
         "bound_batch": best,
         "bound_us": statistics.median(bound),
         "ours_us": statistics.median(totals),
-        "items_us": {item: statistics.median(items[item] for items in ours) for item in _OURS},
+        "items_us": {item: statistics.median(items[item] for items in ours) for item in OURS},
         "scikit_learn_us": statistics.median(theirs),
         "ratio": statistics.median(b / o for b, o in zip(bound, totals, strict=True)),
         "ratio_to_scikit_learn": statistics.median(t / o for t, o in zip(theirs, totals, strict=True)),
