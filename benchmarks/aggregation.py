@@ -30,12 +30,12 @@ import apache_beam as beam
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import text_format
 from synthetic_blocks import BLOCK_ROWS, SLICING, Population, SyntheticRows, explained_block
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as tfma_evaluator
 from tensorflow_model_analysis.extractors import slice_key_extractor, unbatch_extractor
+from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.feature_graph import FeatureModel
@@ -93,7 +93,7 @@ def run_pipeline(elements: Iterable[Any], build: Callable[[beam.PCollection], An
 
 def by_tfma(population: Population, rows: int) -> tuple[float, dict[SliceKey, dict[Any, Any]]]:
     """(CPU seconds, metrics by slice) of TFMA's own chain after its extractors."""
-    config = text_format.Parse(_EVAL_CONFIG, tfma.EvalConfig())
+    config = text_format.Parse(_EVAL_CONFIG, config_pb2.EvalConfig())
     batches = [chunk.extracts(population.names) for chunk in population.chunks(rows)]
     chain = (
         unbatch_extractor.UnbatchExtractor(),

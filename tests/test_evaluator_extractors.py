@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tests.fixtures.exported_models.export import export
 from tfx.components.evaluator.executor import Executor
 from tfx.types import standard_artifacts
@@ -34,11 +35,13 @@ def model():
 
 
 def eval_config(metrics=METRICS):
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(label_key="label", signature_name="serving_default")],
-        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["label"])],
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(label_key="label", signature_name="serving_default")],
+        slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=["label"])],
         metrics_specs=[
-            tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name=name) for name in ("ExampleCount", "AUC", *metrics)])
+            config_pb2.MetricsSpec(
+                metrics=[config_pb2.MetricConfig(class_name=name) for name in ("ExampleCount", "AUC", *metrics)]
+            )
         ],
     )
 

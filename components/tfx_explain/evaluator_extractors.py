@@ -7,6 +7,7 @@ import logging
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.extractors import predictions_extractor
 from tensorflow_model_analysis.metrics.attributions import has_attributions_metrics
+from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import model_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
@@ -16,7 +17,7 @@ from tfx_explain.explainer_gen.attributions_extractor import AttributionsExtract
 
 def custom_extractors(
     eval_shared_model: tfma.types.MaybeMultipleEvalSharedModels,
-    eval_config: tfma.EvalConfig,
+    eval_config: config_pb2.EvalConfig,
     tensor_adapter_config: TensorAdapterConfig | None = None,
     config: ExplainConfig | None = None,
 ) -> list[tfma.extractors.Extractor]:
@@ -29,10 +30,10 @@ def custom_extractors(
     evaluator = Evaluator(
         model=trainer.outputs["model"],
         examples=example_gen.outputs["examples"],
-        eval_config=tfma.EvalConfig(
-            model_specs=[tfma.ModelSpec(label_key="tips")],
-            slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["trip_start_hour"])],
-            metrics_specs=[tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name="MeanAbsoluteAttributions")])],
+        eval_config=config_pb2.EvalConfig(
+            model_specs=[config_pb2.ModelSpec(label_key="tips")],
+            slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=["trip_start_hour"])],
+            metrics_specs=[config_pb2.MetricsSpec(metrics=[config_pb2.MetricConfig(class_name="MeanAbsoluteAttributions")])],
         ),
         module_path="tfx_explain.evaluator_extractors",
     )

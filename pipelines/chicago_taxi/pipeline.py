@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
 
@@ -142,7 +141,7 @@ def create_pipeline(
     )
 
 
-def evaluation_config() -> tfma.EvalConfig:
+def evaluation_config() -> config_pb2.EvalConfig:
     """Evaluator's thresholds: AUC of at least 0.55, and at most 0.05 below the last model that passed."""
     return config_pb2.EvalConfig(
         model_specs=[

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_explain.engine.aggregates.intervals import Measured
 from tfx_explain.explainer_gen.eval_result import SliceResult, minimal_eval_config, write_eval_result
@@ -111,9 +112,9 @@ def test_the_minimal_config_has_a_spec_for_each_set_of_columns(folder):
 
 
 def test_a_given_config_is_kept(tmp_path):
-    config = tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(label_key="tips", signature_name="serving_default")],
-        slicing_specs=[tfma.SlicingSpec(feature_values={"b": "1", "a": "2"})],
+    config = config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(label_key="tips", signature_name="serving_default")],
+        slicing_specs=[config_pb2.SlicingSpec(feature_values={"b": "1", "a": "2"})],
     )
     write(tmp_path, RESULTS[:1], config, data_location="the examples")
     loaded = tfma.load_eval_result(str(tmp_path / "eval_result"))

@@ -28,8 +28,8 @@ def write(folder: Path, slices, models=None):
         for record in records:
             writer.write(record.SerializeToString())
     if models is not None:
-        specs = [tfma.ModelSpec(name=name, is_baseline=baseline) for name, baseline in models.items()]
-        run = config_pb2.EvalRun(eval_config=tfma.EvalConfig(model_specs=specs), version="1")
+        specs = [config_pb2.ModelSpec(name=name, is_baseline=baseline) for name, baseline in models.items()]
+        run = config_pb2.EvalRun(eval_config=config_pb2.EvalConfig(model_specs=specs), version="1")
         (folder / "eval_config.json").write_text(json_format.MessageToJson(run))
     return str(folder)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tests.explainer_gen.evidence_data import (
     NAMES,
     WEIGHTS,
@@ -43,15 +44,15 @@ def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation")
     model = planted(folder / "model", sigmoid=True)
     examples = write_examples(folder / "examples", make_rows())
-    eval_config = tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(label_key="y", example_weight_key="w", signature_name="serving_default")],
+    eval_config = config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(label_key="y", example_weight_key="w", signature_name="serving_default")],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            tfma.SlicingSpec(feature_keys=["city", "hour"]),
-            tfma.SlicingSpec(feature_values={"city": "x"}),
-            tfma.SlicingSpec(feature_keys=["band"]),
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=["city", "hour"]),
+            config_pb2.SlicingSpec(feature_values={"city": "x"}),
+            config_pb2.SlicingSpec(feature_keys=["band"]),
         ],
-        metrics_specs=[tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name=name) for name in METRICS])],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[config_pb2.MetricConfig(class_name=name) for name in METRICS])],
     )
     result = tfma.run_model_analysis(
         eval_shared_model=tfma.default_eval_shared_model(model, eval_config=eval_config),

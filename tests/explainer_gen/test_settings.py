@@ -26,9 +26,9 @@ TFMAS = ("transformed_features", "transformed_labels")
 def evaluation(folder: Path, metrics=True, **spec) -> str:
     """Evaluator's result with one model spec and the slices of `city`."""
     folder.mkdir()
-    eval_config = tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(**spec)],
-        slicing_specs=[tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=["city"])],
+    eval_config = config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(**spec)],
+        slicing_specs=[config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=["city"])],
     )
     eval_run = config_pb2.EvalRun(eval_config=eval_config, version="1")
     (folder / "eval_config.json").write_text(json_format.MessageToJson(eval_run))
