@@ -288,6 +288,12 @@ def test_a_statement_that_cannot_be_run_is_named(statement):
     assert statement in str(caught.value)
 
 
+def test_without_sql_in_tfx_bsl_a_statement_is_refused(monkeypatch):
+    monkeypatch.setattr(sql_slice_key_extractor, "sql_util", None)
+    with pytest.raises(ValueError, match="slice_keys_sql needs a tfx-bsl with SQL.*Received: 'SELECT"):
+        assign(Slicing(sql=(STATEMENTS[0],)), [serialise([("a", "i", [1])])])
+
+
 def everything(functions=()):
     return Slicing.of_specs(
         [

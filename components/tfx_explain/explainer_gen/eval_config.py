@@ -69,7 +69,8 @@ FIELDS: Mapping[str, tuple[Status, str]] = {
     "SlicingSpec.feature_values": ("supported", "The rows with these values; numbers may be written as strings"),
     "SlicingSpec.slice_keys_sql": (
         "supported",
-        "Run by TFMA's extractor. In cross_slicing_specs, where TFMA does not read it, it is refused",
+        "Run by TFMA's extractor. In cross_slicing_specs, where TFMA does not read it, it is refused; "
+        "where tfx-bsl is built without SQL (TFX 1.21), too",
     ),
     "CrossSlicingSpec.baseline_spec": ("supported", "Measured as a slice"),
     "CrossSlicingSpec.slicing_specs": ("supported", "Measured as slices"),

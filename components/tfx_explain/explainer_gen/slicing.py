@@ -496,12 +496,21 @@ def _load(path: str) -> Any:
 
 
 class _Statement:
-    """One `slice_keys_sql` statement, run by TFMA's extractor."""
+    """One `slice_keys_sql` statement, run by TFMA's extractor.
+
+    Raises:
+      ValueError: tfx-bsl is built without SQL, as its releases since 1.17 are.
+    """
 
     def __init__(self, text: str):
         from tensorflow_model_analysis.extractors import sql_slice_key_extractor
         from tensorflow_model_analysis.proto import config_pb2
 
+        if sql_slice_key_extractor.sql_util is None:
+            raise ValueError(
+                "slice_keys_sql needs a tfx-bsl with SQL, which the installed one is not: name feature_keys or "
+                f"feature_values instead. Received: {text!r}"
+            )
         self._text = text
         config = config_pb2.EvalConfig(
             model_specs=[config_pb2.ModelSpec()], slicing_specs=[config_pb2.SlicingSpec(slice_keys_sql=text)]
