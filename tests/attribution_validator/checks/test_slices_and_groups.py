@@ -3,12 +3,15 @@
 import dataclasses
 import datetime
 
+import numpy as np
 import pytest
 from tests.fixtures.synthetic import HONEST, Additive, Part
 
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
+from tfx_explain.engine.aggregates.comparisons import Profiles, scale_change
+from tfx_explain.engine.aggregates.intervals import bucket_draws, measure, seed_from
 from tfx_explain.names import slice_name
 
 TODAY = datetime.date(2030, 1, 1)
@@ -174,6 +177,34 @@ def test_the_cap_blocks_on_a_slice_without_reference_and_warns_on_others():
     verdict = judged(of(leaky, NIGHT, DAY), of(dataclasses.replace(leaky, seed=4), DAY), **FIRST_RUN)
     assert one(verdict, "max_share", AT_NIGHT).severity == "block"
     assert one(verdict, "max_share", BY_DAY).severity == "warn"
+
+
+def in_buckets(statistics, count):
+    """The same sums in the first so many buckets, as where rows belong to few clusters."""
+
+    def fold(values):
+        out = np.zeros_like(values)
+        np.add.at(out, np.arange(len(values)) % count, values)
+        return out
+
+    return statistics._map(fold)
+
+
+@pytest.mark.parametrize("check", ["new_features", "total_scale", "vanished"])
+def test_few_buckets_widen_the_interval_of_every_check(check):
+    """Ten clusters are ten independent units: the percentiles of their draws alone err too often."""
+    few = of(Additive(HONEST | {"f": 0.004, "new": 0.1}, seed=2))
+    few = dataclasses.replace(few, statistics=in_buckets(few.statistics, 10))
+    result = one(judged(few, REFERENCE), check)
+    draws = bucket_draws(seed_from(few.fingerprint, str(few.rows_read)))
+    profiles = Profiles.of(few.statistics, draws)
+    before = Profiles.of(REFERENCE.statistics, np.ones((1, 64)))
+    statistic = {
+        "new_features": profiles.shares(profiles.features)[:, -1],
+        "total_scale": scale_change(profiles, before),
+        "vanished": profiles.shares(before.features)[:, -1],
+    }[check]
+    assert (result.value, result.low, result.high) == dataclasses.astuple(measure(statistic, 10))
 
 
 # Groups of features.

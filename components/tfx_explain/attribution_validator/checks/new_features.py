@@ -16,12 +16,12 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
     used_before = set(evidence.reference.used_features) if evidence.reference else set()
-    shares, out, unapproved = evidence.profiles.shares(features), [], []
+    shares, filled, out, unapproved = evidence.profiles.shares(features), evidence.overall.filled, [], []
     for i, feature in enumerate(features):
         if feature in used_before:
             continue
         before = evidence.known_features.get(feature, 0.0)
-        measured = measure(shares[:, i] - before)
+        measured = measure(shares[:, i] - before, filled)
         verdict = _judged(measured, rule.threshold)
         carried = percent(float(shares[0, i]))
         if feature in evidence.known_features:
@@ -41,7 +41,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         else:
             own = config.dominant_features.get(feature)
             limit = approval.max_share or (own.max_share if own else evidence.share_cap(config))
-        if verdict != "PASS" and approval is not None and judge(measure(shares[:, i]), limit) != "PASS":
+        if verdict != "PASS" and approval is not None and judge(measure(shares[:, i], filled), limit) != "PASS":
             sentence += f" Its approval reaches to {percent(limit)}; give it a max_share of its own to go further."
         elif verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
@@ -58,7 +58,7 @@ def _together(evidence: Evidence, config: ValidationConfig, columns: list[int], 
     """Many small new features are as much of the model as a large one."""
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
     before = sum(evidence.known_features.get(features[i], 0.0) for i in columns)
-    measured = measure(shares[:, columns].sum(axis=1) - before)
+    measured = measure(shares[:, columns].sum(axis=1) - before, evidence.overall.filled)
     verdict = _judged(measured, rule.threshold)
     names = ", ".join(repr(features[i]) for i in columns[:5]) + (" and others" if len(columns) > 5 else "")
     sentence = (

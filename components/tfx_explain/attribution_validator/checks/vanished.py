@@ -24,7 +24,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     for i, feature in enumerate(evidence.common):
         if not before[i] >= rule.threshold:
             continue
-        limit, measured = min(_FRACTION * before[i], _FLOOR), measure(now[:, i])
+        limit, measured = min(_FRACTION * before[i], _FLOOR), measure(now[:, i], evidence.overall.filled)
         if measured.low >= limit:
             continue
         verdict: Verdict = "FAIL" if measured.high < limit else "INCONCLUSIVE"
