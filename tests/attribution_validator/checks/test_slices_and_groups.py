@@ -109,6 +109,40 @@ def test_a_feature_that_turned_inside_a_slice():
     assert verdicts(verdict, "profile_change") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
 
 
+def grown(seed, night, **weights):
+    """A model with more features than HONEST, of which few rows know."""
+    parts = {NIGHT: Part(500, night), DAY: Part(600)}
+    return of(Additive(HONEST | weights, seed=seed, rows=12_000, slices=parts), NIGHT, DAY)
+
+
+def test_a_new_feature_that_leads_inside_a_slice_needs_approval_though_the_whole_hardly_uses_it():
+    """Every other comparison is among common features, and has nothing to find."""
+    candidate = grown(2, {"new": 1.6}, new=0.01)
+    verdict = judged(candidate, REFERENCE)
+    assert verdicts(verdict, "new_features") == {"overall": "PASS", AT_NIGHT: "NEEDS_APPROVAL", BY_DAY: "PASS"}
+    assert [(r.check, r.feature) for r in verdict.blocking] == [("new_features", "new")]
+    assert verdict.blocking[0].sentence.startswith("In slice hour=3: 'new' is new")
+    approval = {"name": "new", "reason": "asked for", "until": "2999-12-31"}
+    assert judged(candidate, REFERENCE, approved_features=[approval]).blessed
+    over = judged(candidate, REFERENCE, approved_features=[approval | {"max_share": 0.2}])
+    assert [r.slice for r in over.blocking] == [AT_NIGHT] and "reaches to 20.0 %" in over.blocking[0].sentence
+
+
+def test_small_new_features_count_together_inside_a_slice():
+    verdict = judged(grown(2, {"x": 0.13, "y": 0.13}, x=0.001, y=0.001), REFERENCE)
+    assert [(r.check, r.slice, r.feature) for r in verdict.blocking] == [("new_features", AT_NIGHT, None)]
+
+
+def test_a_removed_feature_that_led_inside_a_slice_needs_approval_though_the_whole_hardly_used_it():
+    reference = grown(1, {"gone": 4.0}, gone=0.02)
+    verdict = judged(of(sliced(2, rows=12_000), NIGHT, DAY), reference)
+    assert verdicts(verdict, "removed_features") == {"overall": "PASS", AT_NIGHT: "NEEDS_APPROVAL", BY_DAY: "PASS"}
+    assert [(r.check, r.feature) for r in verdict.blocking] == [("removed_features", "gone")]
+    assert verdict.blocking[0].sentence.startswith("In slice hour=3: 'gone' has no path")
+    approval = {"name": "gone", "reason": "asked for", "until": "2999-12-31"}
+    assert judged(of(sliced(2, rows=12_000), NIGHT, DAY), reference, approved_features=[approval]).blessed
+
+
 @pytest.mark.parametrize(
     ("read", "way_out"),
     [(249, "give more data, or lower evidence.min_rows_per_slice"), (900, "raise slices.min_rows_per_slice")],
