@@ -327,3 +327,36 @@ def test_a_group_is_judged_inside_a_slice_and_with_the_severity_of_the_cap():
 def test_a_group_of_one_feature_is_that_feature():
     results = judged(of(Additive(HONEST, seed=1), groups=(("alone", ("a",)),)), **FIRST_RUN).results
     assert [r.feature for r in results if r.check == "max_share"] == ["a"]
+
+
+COPIES = {f"u{i}": "u0" for i in range(1, 4)}
+FAINT_COPIES = Additive(HONEST | {f"u{i}": 0.12 for i in range(4)}, seed=1, copies=COPIES)
+
+
+def test_a_leak_in_copies_that_the_last_model_hardly_used_is_a_change_though_no_copy_moved_far():
+    """With a reference the cap only warns by default, and every copy moves less than retraining may move a feature."""
+    weights = {f: 0.75 * w for f, w in HONEST.items()} | {f"u{i}": 0.9 for i in range(4)}
+    verdict = judged(of(Additive(weights, seed=2, copies=COPIES)), of(FAINT_COPIES))
+    assert [(r.check, r.feature, r.verdict) for r in verdict.blocking] == [
+        ("share_change", "u0 + u1 + u2 + u3", "FAIL")
+    ]
+    assert "'u0' and 'u1' and 'u2' and others, together 54" in verdict.blocking[0].sentence
+
+
+def test_groups_that_stay_or_trade_shares_among_each_other_pass():
+    weights = HONEST | {"u0": 0.4, "u1": 0.04, "u2": 0.02, "u3": 0.02}
+    for model in (dataclasses.replace(FAINT_COPIES, seed=2), Additive(weights, seed=2, copies=COPIES)):
+        verdict = judged(of(model), of(FAINT_COPIES))
+        groups = [r for r in verdict.results if r.check == "share_change" and r.feature not in model.weights]
+        assert len(groups) == 1 and groups[0].verdict == "PASS" and groups[0].value < 0.01
+
+
+def test_an_approved_new_member_is_no_rise_of_its_group():
+    weights = {"v0": 1.0, "v1": 1.0} | HONEST
+    copies = {"v1": "v0"}
+    before = {f: w for f, w in weights.items() if f != "v1"}
+    approval = {"name": "v1", "reason": "asked for", "until": "2999-12-31"}
+    verdict = judged(
+        of(Additive(weights, seed=2, copies=copies)), of(Additive(before, seed=1)), approved_features=[approval]
+    )
+    assert [r.verdict for r in verdict.results if r.check == "share_change"] == ["PASS", "PASS"]
