@@ -133,6 +133,15 @@ def test_small_new_features_count_together_inside_a_slice():
     assert [(r.check, r.slice, r.feature) for r in verdict.blocking] == [("new_features", AT_NIGHT, None)]
 
 
+def test_a_feature_that_died_inside_a_slice():
+    """Below the change that retraining may make, and yet no share that retraining leaves."""
+    reference = of(sliced(1, night=Part(500, {"c": 0.6}), rows=8000), NIGHT, DAY)
+    verdict = judged(of(sliced(2, night=Part(500, {"c": 0.0}), rows=8000), NIGHT, DAY), reference)
+    assert verdicts(verdict, "vanished") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert [(r.check, r.feature) for r in verdict.blocking] == [("vanished", "c")]
+    assert verdict.blocking[0].sentence.startswith("In slice hour=3: 'c' carried 1")
+
+
 def test_a_removed_feature_that_led_inside_a_slice_needs_approval_though_the_whole_hardly_used_it():
     reference = grown(1, {"gone": 4.0}, gone=0.02)
     verdict = judged(of(sliced(2, rows=12_000), NIGHT, DAY), reference)
