@@ -538,8 +538,8 @@ class ValidationConfig(_Base):
     evidence: EvidenceFloor = EvidenceFloor()
     checks: Checks = Checks()
     required_slices: tuple[RequiredSlice, ...] = ()
-    """Slices on which shares, profiles and directions are judged as on all rows; `add_attribution_gate` has
-    ExplainerGen explain them. Kept in one order, whatever the order they are written in."""
+    """Slices on which shares, profiles, directions, new, removed and vanished features are judged as on all rows;
+    `add_attribution_gate` has ExplainerGen explain them. Kept in one order, whatever the order they are written in."""
     approved_features: tuple[Approval, ...] = ()
     dominant_features: dict[str, DominantFeature] = {}
     """By a feature's name, or by the name of a group of features."""

@@ -693,6 +693,15 @@ def test_a_required_slice_that_was_not_explained_or_has_no_row(case):
     refused(case, "no row of the required slice hour=3")
 
 
+def test_two_required_slices_of_one_name_are_both_asked_for(tmp_path):
+    """A value may read like the rest of another slice: one that is there must not stand for one that is not."""
+    there = {(("company", "Flash, hour=3"),): Part(500)}
+    required = [{"feature_values": {"company": "Flash", "hour": 3}}, {"feature_values": {"company": "Flash, hour=3"}}]
+    config = {"without_reference": FIRST_RUN, "required_slices": required}
+    case = Case(tmp_path, Additive(HONEST, seed=2, slices=there), config=config)
+    refused(case, "do not hold the required slice company=Flash, hour=3")
+
+
 def test_a_summary_that_the_statistics_of_a_slice_belie(tmp_path, passed_nightly):
     case = judged(tmp_path, passed_nightly, Additive(HONEST, seed=2, slices=NIGHTLY), required_slices=[NIGHT])
     rewrite(case, "summary.json", lambda data: data.replace(b'"explained_rows": 500', b'"explained_rows": 501'))

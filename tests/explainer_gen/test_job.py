@@ -391,3 +391,11 @@ def test_a_group_of_features_that_nobody_knows_is_refused_by_name(model, plain, 
     config = CONFIG.model_copy(update={"feature_groups": {"where": ("lattitude", plain[2]["features"][0]["name"])}})
     summary = explain(tmp_path / "a", model, plain[1], config=config)
     assert summary["status"] == "not_explained" and "lattitude" in summary["reason"]
+
+
+def test_a_group_with_the_name_of_a_feature_is_refused_by_name(model, plain, tmp_path):
+    """Permutation importances and limits go by name: one of the two would stand for both."""
+    first, second, third = (f["name"] for f in plain[2]["features"][:3])
+    config = CONFIG.model_copy(update={"feature_groups": {first: (second, third)}})
+    summary = explain(tmp_path / "a", model, plain[1], config=config)
+    assert summary["status"] == "not_explained" and f"no feature has. Received: ['{first}']" in summary["reason"]

@@ -82,10 +82,12 @@ class Candidate:
         """As the checks want it, with the slices that the policy requires."""
         keys, missing = self.slice_keys, self.summary.get("slicing", {}).get("missing", ())
         read = {s["name"]: int(s["rows"]) for s in self.summary.get("slices", ())}
-        names = {r.name: [name for name, key in keys.items() if r.matches(key)] for r in required}
-        lacking = [r.name for r in required if not names[r.name]]
+        # By place, not by name: {a: "1, b=2"} and {a: 1, b: 2} are called the same.
+        names = [[name for name, key in keys.items() if r.matches(key)] for r in required]
+        absent = [r for r, found in zip(required, names, strict=True) if not found]
+        lacking = [r.name for r in absent]
         shown = [s["key"] for s in self.summary.get("slices", ()) if s["key"] is not None]
-        measured = [r.name for r in required if any(r.matches(tuple((str(c), v) for c, v in key)) for key in shown)]
+        measured = [r.name for r in absent if any(r.matches(tuple((str(c), v) for c, v in key)) for key in shown)]
         return ModelEvidence(
             name="this model",
             fingerprint=self.fingerprint,
@@ -102,7 +104,7 @@ class Candidate:
             groups=self.groups.get(OVERALL),
             slices={
                 name: SliceOfModel(self.slices[name], self.groups.get(name), read[name])
-                for found in names.values()
+                for found in names
                 for name in found
             },
             empty_slices=tuple(name for name in lacking if name in missing),

@@ -136,6 +136,10 @@ class ModelExplainer:
                 f"Received: {unknown}"
             )
             return
+        taken = sorted(known & {*spec.config.feature_groups})
+        if taken:  # results and limits go by name, and would be those of both
+            self.facts = ModelFacts(error=f"feature_groups must have names that no feature has. Received: {taken}")
+            return
         self.method: BatchMethod | None = None
         self.images: dict[str, ImageBaseline] = {}
         self.elements: tuple[str, ...] = ()

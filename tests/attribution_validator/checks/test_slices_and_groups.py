@@ -3,12 +3,15 @@
 import dataclasses
 import datetime
 
+import numpy as np
 import pytest
 from tests.fixtures.synthetic import HONEST, Additive, Part
 
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
+from tfx_explain.engine.aggregates.comparisons import Profiles, scale_change
+from tfx_explain.engine.aggregates.intervals import bucket_draws, measure, seed_from
 from tfx_explain.names import slice_name
 
 TODAY = datetime.date(2030, 1, 1)
@@ -106,6 +109,49 @@ def test_a_feature_that_turned_inside_a_slice():
     assert verdicts(verdict, "profile_change") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
 
 
+def grown(seed, night, **weights):
+    """A model with more features than HONEST, of which few rows know."""
+    parts = {NIGHT: Part(500, night), DAY: Part(600)}
+    return of(Additive(HONEST | weights, seed=seed, rows=12_000, slices=parts), NIGHT, DAY)
+
+
+def test_a_new_feature_that_leads_inside_a_slice_needs_approval_though_the_whole_hardly_uses_it():
+    """Every other comparison is among common features, and has nothing to find."""
+    candidate = grown(2, {"new": 1.6}, new=0.01)
+    verdict = judged(candidate, REFERENCE)
+    assert verdicts(verdict, "new_features") == {"overall": "PASS", AT_NIGHT: "NEEDS_APPROVAL", BY_DAY: "PASS"}
+    assert [(r.check, r.feature) for r in verdict.blocking] == [("new_features", "new")]
+    assert verdict.blocking[0].sentence.startswith("In slice hour=3: 'new' is new")
+    approval = {"name": "new", "reason": "asked for", "until": "2999-12-31"}
+    assert judged(candidate, REFERENCE, approved_features=[approval]).blessed
+    over = judged(candidate, REFERENCE, approved_features=[approval | {"max_share": 0.2}])
+    assert [r.slice for r in over.blocking] == [AT_NIGHT] and "reaches to 20.0 %" in over.blocking[0].sentence
+
+
+def test_small_new_features_count_together_inside_a_slice():
+    verdict = judged(grown(2, {"x": 0.13, "y": 0.13}, x=0.001, y=0.001), REFERENCE)
+    assert [(r.check, r.slice, r.feature) for r in verdict.blocking] == [("new_features", AT_NIGHT, None)]
+
+
+def test_a_feature_that_died_inside_a_slice():
+    """Below the change that retraining may make, and yet no share that retraining leaves."""
+    reference = of(sliced(1, night=Part(500, {"c": 0.6}), rows=8000), NIGHT, DAY)
+    verdict = judged(of(sliced(2, night=Part(500, {"c": 0.0}), rows=8000), NIGHT, DAY), reference)
+    assert verdicts(verdict, "vanished") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert [(r.check, r.feature) for r in verdict.blocking] == [("vanished", "c")]
+    assert verdict.blocking[0].sentence.startswith("In slice hour=3: 'c' carried 1")
+
+
+def test_a_removed_feature_that_led_inside_a_slice_needs_approval_though_the_whole_hardly_used_it():
+    reference = grown(1, {"gone": 4.0}, gone=0.02)
+    verdict = judged(of(sliced(2, rows=12_000), NIGHT, DAY), reference)
+    assert verdicts(verdict, "removed_features") == {"overall": "PASS", AT_NIGHT: "NEEDS_APPROVAL", BY_DAY: "PASS"}
+    assert [(r.check, r.feature) for r in verdict.blocking] == [("removed_features", "gone")]
+    assert verdict.blocking[0].sentence.startswith("In slice hour=3: 'gone' has no path")
+    approval = {"name": "gone", "reason": "asked for", "until": "2999-12-31"}
+    assert judged(of(sliced(2, rows=12_000), NIGHT, DAY), reference, approved_features=[approval]).blessed
+
+
 @pytest.mark.parametrize(
     ("read", "way_out"),
     [(249, "give more data, or lower evidence.min_rows_per_slice"), (900, "raise slices.min_rows_per_slice")],
@@ -174,6 +220,34 @@ def test_the_cap_blocks_on_a_slice_without_reference_and_warns_on_others():
     verdict = judged(of(leaky, NIGHT, DAY), of(dataclasses.replace(leaky, seed=4), DAY), **FIRST_RUN)
     assert one(verdict, "max_share", AT_NIGHT).severity == "block"
     assert one(verdict, "max_share", BY_DAY).severity == "warn"
+
+
+def in_buckets(statistics, count):
+    """The same sums in the first so many buckets, as where rows belong to few clusters."""
+
+    def fold(values):
+        out = np.zeros_like(values)
+        np.add.at(out, np.arange(len(values)) % count, values)
+        return out
+
+    return statistics._map(fold)
+
+
+@pytest.mark.parametrize("check", ["new_features", "total_scale", "vanished"])
+def test_few_buckets_widen_the_interval_of_every_check(check):
+    """Ten clusters are ten independent units: the percentiles of their draws alone err too often."""
+    few = of(Additive(HONEST | {"f": 0.004, "new": 0.1}, seed=2))
+    few = dataclasses.replace(few, statistics=in_buckets(few.statistics, 10))
+    result = one(judged(few, REFERENCE), check)
+    draws = bucket_draws(seed_from(few.fingerprint, str(few.rows_read)))
+    profiles = Profiles.of(few.statistics, draws)
+    before = Profiles.of(REFERENCE.statistics, np.ones((1, 64)))
+    statistic = {
+        "new_features": profiles.shares(profiles.features)[:, -1],
+        "total_scale": scale_change(profiles, before),
+        "vanished": profiles.shares(before.features)[:, -1],
+    }[check]
+    assert (result.value, result.low, result.high) == dataclasses.astuple(measure(statistic, 10))
 
 
 # Groups of features.
@@ -262,3 +336,36 @@ def test_a_group_is_judged_inside_a_slice_and_with_the_severity_of_the_cap():
 def test_a_group_of_one_feature_is_that_feature():
     results = judged(of(Additive(HONEST, seed=1), groups=(("alone", ("a",)),)), **FIRST_RUN).results
     assert [r.feature for r in results if r.check == "max_share"] == ["a"]
+
+
+COPIES = {f"u{i}": "u0" for i in range(1, 4)}
+FAINT_COPIES = Additive(HONEST | {f"u{i}": 0.12 for i in range(4)}, seed=1, copies=COPIES)
+
+
+def test_a_leak_in_copies_that_the_last_model_hardly_used_is_a_change_though_no_copy_moved_far():
+    """With a reference the cap only warns by default, and every copy moves less than retraining may move a feature."""
+    weights = {f: 0.75 * w for f, w in HONEST.items()} | {f"u{i}": 0.9 for i in range(4)}
+    verdict = judged(of(Additive(weights, seed=2, copies=COPIES)), of(FAINT_COPIES))
+    assert [(r.check, r.feature, r.verdict) for r in verdict.blocking] == [
+        ("share_change", "u0 + u1 + u2 + u3", "FAIL")
+    ]
+    assert "'u0' and 'u1' and 'u2' and others, together 54" in verdict.blocking[0].sentence
+
+
+def test_groups_that_stay_or_trade_shares_among_each_other_pass():
+    weights = HONEST | {"u0": 0.4, "u1": 0.04, "u2": 0.02, "u3": 0.02}
+    for model in (dataclasses.replace(FAINT_COPIES, seed=2), Additive(weights, seed=2, copies=COPIES)):
+        verdict = judged(of(model), of(FAINT_COPIES))
+        groups = [r for r in verdict.results if r.check == "share_change" and r.feature not in model.weights]
+        assert len(groups) == 1 and groups[0].verdict == "PASS" and groups[0].value < 0.01
+
+
+def test_an_approved_new_member_is_no_rise_of_its_group():
+    weights = {"v0": 1.0, "v1": 1.0} | HONEST
+    copies = {"v1": "v0"}
+    before = {f: w for f, w in weights.items() if f != "v1"}
+    approval = {"name": "v1", "reason": "asked for", "until": "2999-12-31"}
+    verdict = judged(
+        of(Additive(weights, seed=2, copies=copies)), of(Additive(before, seed=1)), approved_features=[approval]
+    )
+    assert [r.verdict for r in verdict.results if r.check == "share_change"] == ["PASS", "PASS"]

@@ -79,6 +79,25 @@ def test_direction_needs_four_shared_bins():
     assert profile_changes(categorical(1.0), categorical(-1.0), ("a",))[0, 0] > 0.9
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_bin_whose_rows_weigh_nothing_is_left_out(side):
+    """Example weights may be 0 for a whole category: a mean of it is no number, and hides none of the other bins."""
+    both = [Additive(HONEST | {"a": -HONEST["a"]}).statistics(), Additive(HONEST).statistics()]
+    place = COMMON.index("a") * both[0].bin_sizes[0] + 3
+    for name in ("bin_weight", "bin_sum"):
+        both[side].bin_sums[name][:, place] = 0
+    now, before = (Profiles.of(statistics, ONE) for statistics in both)
+    assert direction_flips(now, before, COMMON)[0, 0] == pytest.approx(now.shares(COMMON)[0, 0], abs=0.005)
+    assert profile_changes(now, before, COMMON)[0, 0] == pytest.approx(2 * before.shares(COMMON)[0, 0], rel=0.1)
+    assert np.isfinite(profile_changes(before, before, COMMON)).all()
+
+
+def test_a_direction_that_is_no_number_is_not_kept():
+    now = profiles(HONEST)
+    broken = dataclasses.replace(now, bin_sum=np.full_like(now.bin_sum, np.nan))
+    assert np.isnan(direction_flips(now, broken, COMMON)).all()
+
+
 def test_inputs_that_moved_are_named_and_others_are_not():
     before = Additive(HONEST, seed=1).statistics()
     assert max(moved_inputs(Additive(HONEST, seed=2).statistics(), before).values()) < 1

@@ -1,8 +1,19 @@
 """New features: what the last model that passed did not use may not lead before a person has approved it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from tfx_explain.attribution_validator.checks.base import Evidence, Result, Verdict, judge, percent, result, uncertain
+from tfx_explain.attribution_validator.checks.base import (
+    Evidence,
+    Result,
+    SliceEvidence,
+    Verdict,
+    judge,
+    percent,
+    result,
+    uncertain,
+)
 from tfx_explain.config import ValidationConfig
 from tfx_explain.engine.aggregates.intervals import Measured, measure
 
@@ -10,30 +21,36 @@ CHECK = "new_features"
 
 
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
-    """One result per feature that the last model did not use, one for all unapproved ones together, or one PASS.
+    """Of all rows and of each required slice one result per feature that the last model did not use, or one PASS.
 
-    A feature that an earlier model of the reference used is judged by how much its share has risen since.
+    Where each passes alone, one for all unapproved ones together. A feature that an earlier model of the reference used
+    is judged by how much its share has risen since. Comparisons are among common features: what a new one carries in a
+    slice shows nowhere else.
     """
+    return [one for part in evidence.slices for one in _check_slice(evidence, config, part)]
+
+
+def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEvidence) -> Iterator[Result]:
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
     used_before = set(evidence.reference.used_features) if evidence.reference else set()
-    shares, out, unapproved = evidence.profiles.shares(features), [], []
+    shares, out, unapproved = part.profiles.shares(features), [], []
     for i, feature in enumerate(features):
         if feature in used_before:
             continue
         before = evidence.known_features.get(feature, 0.0)
-        measured = measure(shares[:, i] - before)
+        measured = measure(shares[:, i] - before, part.filled)
         verdict = _judged(measured, rule.threshold)
         carried = percent(float(shares[0, i]))
         if feature in evidence.known_features:
             sentence = (
-                f"{feature!r} is back: the last model that passed did not use it, an earlier one gave it "
+                f"{part.where}{feature!r} is back: the last model that passed did not use it, an earlier one gave it "
                 f"{percent(before)}. It carries {carried} of the attribution; a rise of "
                 f"{percent(rule.threshold)} needs no approval."
             )
         else:
             sentence = (
-                f"{feature!r} is new: no model that passed used it. It carries {carried} of the attribution, "
-                f"{percent(rule.threshold)} need no approval."
+                f"{part.where}{feature!r} is new: no model that passed used it. It carries {carried} of the "
+                f"attribution, {percent(rule.threshold)} need no approval."
             )
         approval, limit = evidence.approval(feature, config), 0.0
         if approval is None:
@@ -41,34 +58,37 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         else:
             own = config.dominant_features.get(feature)
             limit = approval.max_share or (own.max_share if own else evidence.share_cap(config))
-        if verdict != "PASS" and approval is not None and judge(measure(shares[:, i]), limit) != "PASS":
+        if verdict != "PASS" and approval is not None and judge(measure(shares[:, i], part.filled), limit) != "PASS":
             sentence += f" Its approval reaches to {percent(limit)}; give it a max_share of its own to go further."
         elif verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif verdict != "PASS":
             sentence += f" If it may be used, add it to approved_features with a reason.{_ended(feature, config)}"
-            sentence += uncertain(verdict, measured, rule.threshold)
-        out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature))
+            sentence += uncertain(verdict, measured, rule.threshold, part.name)
+        out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
-        out.append(_together(evidence, config, unapproved, shares))
-    return out or [Result(CHECK, "PASS", rule.severity, "No feature is new.", threshold=rule.threshold)]
+        out.append(_together(evidence, config, part, unapproved, shares))
+    nothing = f"{part.where}No feature is new."
+    yield from out or [Result(CHECK, "PASS", rule.severity, nothing, slice=part.name, threshold=rule.threshold)]
 
 
-def _together(evidence: Evidence, config: ValidationConfig, columns: list[int], shares: np.ndarray) -> Result:
+def _together(
+    evidence: Evidence, config: ValidationConfig, part: SliceEvidence, columns: list[int], shares: np.ndarray
+) -> Result:
     """Many small new features are as much of the model as a large one."""
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
     before = sum(evidence.known_features.get(features[i], 0.0) for i in columns)
-    measured = measure(shares[:, columns].sum(axis=1) - before)
+    measured = measure(shares[:, columns].sum(axis=1) - before, part.filled)
     verdict = _judged(measured, rule.threshold)
     names = ", ".join(repr(features[i]) for i in columns[:5]) + (" and others" if len(columns) > 5 else "")
     sentence = (
-        f"{len(columns)} features that the last model that passed did not use ({names}) together carry "
+        f"{part.where}{len(columns)} features that the last model that passed did not use ({names}) together carry "
         f"{percent(float(shares[0, columns].sum()))} of the attribution, {percent(rule.threshold)} need no approval."
     )
     if verdict != "PASS":
         sentence += " If they may be used, add them to approved_features with a reason."
-        sentence += uncertain(verdict, measured, rule.threshold)
-    return result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None)
+        sentence += uncertain(verdict, measured, rule.threshold, part.name)
+    return result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, part.name)
 
 
 def _judged(measured: Measured, threshold: float) -> Verdict:

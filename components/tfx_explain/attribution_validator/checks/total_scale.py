@@ -15,7 +15,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     rule = config.checks.total_scale
     if evidence.reference_profiles is None or evidence.reference is None:
         raise ValueError("total_scale needs a reference. Received: none")
-    measured = measure(scale_change(evidence.profiles, evidence.reference_profiles))
+    measured = measure(scale_change(evidence.profiles, evidence.reference_profiles), evidence.overall.filled)
     verdict = judge(measured, rule.threshold)
     ratio = float(evidence.profiles.total[0]) / float(evidence.reference_profiles.total[0] or math.nan)
     sentence = (

@@ -106,7 +106,7 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
         covariance = np.sum(w * u * v, axis=1)
         spread = np.sqrt(np.sum(w * u * u, axis=1) * np.sum(w * v * v, axis=1))
         with np.errstate(invalid="ignore", divide="ignore"):
-            r = np.where(spread > 0, covariance / spread, 0.0)
+            r = np.where(spread == 0, 0.0, covariance / spread)  # NaN stays: what is unknown has not kept its direction
         columns.append(np.minimum(ours[:, i], theirs[:, i]) * np.maximum(0.0, -r))
     return np.stack(columns, axis=1)
 
@@ -143,10 +143,18 @@ def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> di
     return out
 
 
+def _shared(candidate: Profiles, reference: Profiles, feature: str) -> np.ndarray:
+    """Bool [bins]: MIN_BIN_ROWS rows on both sides, and weight: rows with an example weight of 0 have no mean."""
+    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
+    rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
+    weight = np.minimum(candidate.bin_weight[0, at_c], reference.bin_weight[0, at_r])
+    return (rows >= MIN_BIN_ROWS) & (weight > 0)
+
+
 def _covered(candidate: Profiles, reference: Profiles, feature: str) -> float:
     """Weight of the shared bins as a share of all, on the side where it is smaller."""
     at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
-    shared = (candidate.bin_rows[at_c] >= MIN_BIN_ROWS) & (reference.bin_rows[at_r] >= MIN_BIN_ROWS)
+    shared = _shared(candidate, reference, feature)
     sides = [candidate.bin_weight[0, at_c], reference.bin_weight[0, at_r]]
     return min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
 
@@ -156,7 +164,7 @@ def _centred(candidate: Profiles, reference: Profiles, feature: str) -> tuple[np
     at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
     if at_c.stop - at_c.start != at_r.stop - at_r.start:
         raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
-    shared = (candidate.bin_rows[at_c] >= MIN_BIN_ROWS) & (reference.bin_rows[at_r] >= MIN_BIN_ROWS)
+    shared = _shared(candidate, reference, feature)
     weight_c, weight_r = candidate.bin_weight[:, at_c][:, shared], reference.bin_weight[:, at_r][:, shared]
     sum_c, sum_r = candidate.bin_sum[:, at_c][:, shared], reference.bin_sum[:, at_r][:, shared]
     with np.errstate(invalid="ignore", divide="ignore"):
