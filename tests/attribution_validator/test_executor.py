@@ -268,7 +268,14 @@ def test_a_reference_of_another_gate(case):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("unit", "probability"), ("output", "other"), ("target", "2"), ("method", "saliency"), ("splits", ["train"])],
+    [
+        ("unit", "probability"),
+        ("output", "other"),
+        ("target", "2"),
+        ("method", "saliency"),
+        ("splits", ["train"]),
+        ("example_weight_key", "w"),
+    ],
 )
 def test_attributions_made_otherwise(case, setting, value):
     shutil.rmtree(case.attributions_uri)

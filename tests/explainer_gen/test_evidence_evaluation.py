@@ -1,5 +1,6 @@
 """Evaluator's slices, label and weight in a job that is given its result."""
 
+import json
 import shutil
 
 import numpy as np
@@ -105,6 +106,11 @@ def test_evaluators_metrics_stand_beside_ours(job):
             # Scores of one histogram bin are tied here: in slices of some 70 rows that is worth a pair or two.
             assert found[name, "", "auc"] == pytest.approx(theirs["auc"], abs=4e-3)
     assert "evaluator_metrics" not in entries["hour=1"]
+
+
+def test_the_weight_is_pinned_so_that_rows_that_weigh_otherwise_are_not_compared(job):
+    pins = json.loads((job[0] / "pins.json").read_text())
+    assert pins["settings"]["example_weight_key"] == "w"
 
 
 def test_the_tables_for_tfma_keep_evaluators_configuration(job):

@@ -70,6 +70,13 @@ def test_a_split_that_is_not_there_is_refused_by_name(tmp_path):
         example_patterns([examples(tmp_path / "e")], ("test",))
 
 
+def test_of_several_splits_none_may_be_without_files(tmp_path):
+    without = [examples(tmp_path / name, files=("eval",)) for name in ("1", "2")]
+    with pytest.raises(ConfigError, match="must have files, or be left out. Received: none of 'train' at .*/1.*, .*/2"):
+        example_patterns(without, ("eval", "train"))
+    assert example_patterns([examples(tmp_path / "3", files=())], ("eval",)) == []  # explains no row, and says so
+
+
 def test_another_payload_is_refused_by_name(tmp_path):
     artifact = examples(tmp_path / "e", payload=example_gen_pb2.FORMAT_PARQUET)
     with pytest.raises(ConfigError, match="FORMAT_PARQUET"):

@@ -25,7 +25,7 @@ class Pins:
 
     Attributes:
       settings: `unit`, `output`, `num_targets`, `link`, `target`, `method`, `splits`: what is explained; `background`
-        with expected gradients, `smoothgrad` with that method.
+        with expected gradients, `smoothgrad` with that method, `example_weight_key` where rows have weights.
       input_baseline: raw value of each feature.
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.

@@ -81,10 +81,11 @@ def effective_config(exec_properties: dict[str, Any]) -> ExplainConfig:
 
 
 def example_patterns(examples: list[types.Artifact], splits: tuple[str, ...]) -> list[tuple[int, str]]:
-    """(index of the split, file pattern) of every split that has files.
+    """(index of the split, file pattern) of every split that has files; a span may lack those of one.
 
     Raises:
-      ConfigError: an artifact has no such split, or another payload than tf.Example.
+      ConfigError: an artifact has no such split, or another payload than tf.Example; or of several splits one has no
+        files in any artifact, so that the evidence would be of fewer than the artifact says.
     """
     out: list[tuple[int, str]] = []
     for artifact in examples:
@@ -102,6 +103,12 @@ def example_patterns(examples: list[types.Artifact], splits: tuple[str, ...]) ->
             pattern = io_utils.all_files_pattern(artifact_utils.get_split_uri([artifact], split))
             if fileio.glob(pattern):
                 out.append((index, pattern))
+    empty = [split for index, split in enumerate(splits) if index not in {number for number, _ in out}]
+    if out and empty:
+        raise ConfigError(
+            f"every one of splits must have files, or be left out. Received: none of {', '.join(map(repr, empty))} at "
+            f"{', '.join(artifact.uri for artifact in examples)}"
+        )
     return out
 
 

@@ -323,6 +323,8 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             "splits": list(spec.config.splits),
             # Left out by default, so that references from before there was a rule stay comparable.
             **({"crosses": spec.config.crosses} if spec.config.crosses != "pair" else {}),
+            # Shares of rows that weigh otherwise are shares of other rows.
+            **({} if spec.example_weight is None else {"example_weight_key": spec.example_weight.key}),
         },
         input_baseline=model.input_baseline,
         bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),
