@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,19 @@ class Reference:
         return by_feature
 
 
+@functools.cache
+def _dicts_are_sorted() -> bool:
+    """Whether Keras hands a dict to a list of inputs sorted by key, as its earlier releases do, and not by their names.
+
+    Trainer and signature call the model with a dict.
+    """
+    import keras
+
+    first, second = keras.Input((1,), name="b"), keras.Input((1,), name="a")
+    model = keras.Model([first, second], keras.layers.Subtract()([first, second]))
+    return float(model({"a": tf.ones([1, 1]), "b": tf.zeros([1, 1])})[0, 0]) == 1
+
+
 def reference(exported: ExportedModel) -> Reference:
     """Reads the bare Keras model of an export."""
     import keras
@@ -58,8 +72,7 @@ def reference(exported: ExportedModel) -> Reference:
     body = keras.Model(entries, last.input)
     transform = exported.transform()
     names = [tensor.name for tensor in model.inputs]
-    if isinstance(model.input, list):
-        # Trainer and signature call the model with a dict, which Keras 3 hands to a list of inputs sorted by key.
+    if isinstance(model.input, list) and _dicts_are_sorted():
         names = sorted(names)
 
     def encode(examples: list[bytes]) -> list[tf.Tensor]:

@@ -92,13 +92,16 @@ def test_baselines_of_their_own_and_expected_gradients_are_compiled(monkeypatch)
     assert watched.asked.count((ROWS, True)) == 2 + 3  # one more for each shape: the sample
 
 
-def test_an_attention_whose_mask_is_cut_is_explained_plainly():
-    """Its mask of -1e9 is interpolated: gradients of 1e-8, which XLA rounds otherwise, are multiplied by 1e9."""
+def test_an_attention_whose_mask_is_cut_is_explained_as_without_a_compiler():
+    """Keras 3.6's mask of -1e9 is interpolated: gradients of 1e-8, which XLA rounds otherwise, are multiplied by 1e9."""
     model, encoded, baseline = loaded("ids_attention")
     compiled = CompiledModel(model)
     assert compiled.suits
-    plain = model.path_gradients(encoded, baseline, 0, *RULE)
-    np.testing.assert_array_equal(compiled.path_gradients(encoded, baseline, 0, *RULE).attributions, plain.attributions)
+    plain, got = (each.path_gradients(encoded, baseline, 0, *RULE) for each in (model, compiled))
+    if compiled.compiles:  # with later releases of Keras
+        assert alike(plain, got, ROWS)
+    else:
+        np.testing.assert_array_equal(got.attributions, plain.attributions)
 
 
 def test_a_compiler_that_differs_is_not_used(monkeypatch):
