@@ -93,7 +93,7 @@ def test_baselines_of_their_own_and_expected_gradients_are_compiled(monkeypatch)
 
 
 def test_an_attention_whose_mask_is_cut_is_explained_as_without_a_compiler():
-    """Keras 3.6's mask of -1e9 is interpolated: gradients of 1e-8, which XLA rounds otherwise, are multiplied by 1e9."""
+    """Keras 3.6 has a mask of -1e9, which is interpolated: gradients of 1e-8, that XLA rounds otherwise, times 1e9."""
     model, encoded, baseline = loaded("ids_attention")
     compiled = CompiledModel(model)
     assert compiled.suits
