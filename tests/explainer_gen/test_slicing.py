@@ -2,6 +2,7 @@ import collections
 import pickle
 import random
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -288,8 +289,9 @@ def test_a_statement_that_cannot_be_run_is_named(statement):
     assert statement in str(caught.value)
 
 
-def test_without_sql_in_tfx_bsl_a_statement_is_refused(monkeypatch):
-    monkeypatch.setattr(sql_slice_key_extractor, "sql_util", None)
+@pytest.mark.parametrize("instead", [None, mock.MagicMock()])
+def test_without_sql_in_tfx_bsl_a_statement_is_refused(instead, monkeypatch):
+    monkeypatch.setattr(sql_slice_key_extractor, "sql_util", instead)
     with pytest.raises(ValueError, match="slice_keys_sql needs a tfx-bsl with SQL.*Received: 'SELECT"):
         assign(Slicing(sql=(STATEMENTS[0],)), [serialise([("a", "i", [1])])])
 
