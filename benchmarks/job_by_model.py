@@ -15,27 +15,19 @@ What the job costs whatever its rows is measured on 4,096 rows; the second ratio
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
-import sys
-import tempfile
 from typing import Any
 
-import tensorflow as tf
-
+from benchmarks.by_model import run_models, write_distinct
 from benchmarks.engine.bare import Bound
-from benchmarks.engine.networks import NAMES
 from benchmarks.engine.rules import STEPS, gauss_legendre
-from benchmarks.engine.subject import Subject, built
-from benchmarks.engine.taxi import taxi
+from benchmarks.engine.subject import Subject, subject_of
 from benchmarks.job import watched_job
 from tfx_explain.config import ExplainConfig
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.slicing import Slicing
 
 RESULT = pathlib.Path(__file__).parent / "results" / "job_by_model.json"
-MODELS = (*NAMES, "taxi")
 ROWS, FEW_ROWS = 102_400, 4096
 _COSTLY = {"medium": 2, "cnn": 5}
 _HEAD = """\
@@ -43,15 +35,6 @@ _HEAD = """\
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 _NETWORK = ("integrate", "encode", "predict")
-
-
-def write_distinct(path: pathlib.Path, examples: list[bytes]) -> None:
-    """Rows in a TFRecord; a feature that no model reads numbers them, since equal rows are explained once."""
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for number, serialised in enumerate(examples):
-            example = tf.train.Example.FromString(serialised)
-            example.features.feature["row_number"].int64_list.value.append(number)
-            writer.write(example.SerializeToString(deterministic=True))
 
 
 def run(folder: pathlib.Path, subject: Subject, rows: int) -> dict[str, float]:
@@ -69,7 +52,7 @@ def run(folder: pathlib.Path, subject: Subject, rows: int) -> dict[str, float]:
 def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
     """One line of the table."""
     rows = ROWS // _COSTLY.get(name, 1)
-    subject = taxi(rows) if name == "taxi" else built(name, rows, folder)
+    subject = subject_of(name, rows, folder)
     bound = Bound(subject.head, subject.encode(0, 2048), subject.encoded_baseline, *gauss_legendre(STEPS))
     few = run(folder, subject, FEW_ROWS)
     bound_s = bound.seconds(subject.encode(0, rows))
@@ -99,24 +82,7 @@ def _shown(line: dict[str, Any]) -> str:
 
 def main() -> None:
     """Runs the benchmark, prints the table, writes the results."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--output", type=pathlib.Path, default=RESULT)
-    options = parser.parse_args()
-    chosen = [name for name in options.models.split(",") if name]
-    if unknown := sorted(set(chosen) - set(MODELS)):
-        parser.error(f"--models must be among {','.join(MODELS)}. Received: {','.join(unknown)}")
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    sys.stdout.write(_HEAD)
-    options.output.parent.mkdir(exist_ok=True)
-    lines = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in chosen:
-            lines.append(measure(name, pathlib.Path(folder)))
-            sys.stdout.write(_shown(lines[-1]))
-            sys.stdout.flush()
-            options.output.write_text(json.dumps({"models": lines}, indent=1, sort_keys=True) + "\n")
+    run_models(_HEAD, measure, _shown, RESULT)
 
 
 if __name__ == "__main__":

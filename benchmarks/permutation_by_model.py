@@ -16,21 +16,16 @@ Both sides run in turn, three times; figures are medians.
 
 from __future__ import annotations
 
-import argparse
-import json
 import pathlib
 import statistics
-import sys
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.engine.networks import NAMES
-from benchmarks.engine.subject import Subject, built
-from benchmarks.engine.taxi import taxi
+from benchmarks.by_model import run_models, write_distinct
+from benchmarks.engine.subject import Subject, subject_of
 from benchmarks.job import timed, watched_job
 from benchmarks.permutation import ITEMS, OURS
 from tfx_explain.config import ExplainConfig
@@ -39,7 +34,6 @@ from tfx_explain.explainer_gen.labels import Source
 from tfx_explain.explainer_gen.slicing import Slicing
 
 RESULT = pathlib.Path(__file__).parent / "results" / "permutation_by_model.json"
-MODELS = (*NAMES, "taxi")
 ROWS, REPEATS, ROUNDS = 10_240, 10, 3
 _COSTLY = {"medium": 5}
 _BATCHES = (512, 2048, 8192)
@@ -48,17 +42,6 @@ _HEAD = """\
 | model | rows | pairs of a row | bound, us | ours, us | of it predict | bound / ours | bound / predict |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 """
-
-
-def write_labelled(path: pathlib.Path, examples: list[bytes]) -> None:
-    """Rows in a TFRecord, with a label, and a number that no model reads, since equal rows are explained once."""
-    labels = np.random.default_rng(0).integers(0, 2, len(examples))
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for number, serialised in enumerate(examples):
-            example = tf.train.Example.FromString(serialised)
-            example.features.feature["row_number"].int64_list.value.append(number)
-            example.features.feature[_LABEL].int64_list.value.append(int(labels[number]))
-            writer.write(example.SerializeToString(deterministic=True))
 
 
 def forwards(subject: Subject, rows: int) -> Callable[[], float]:
@@ -92,9 +75,9 @@ def forwards(subject: Subject, rows: int) -> Callable[[], float]:
 def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
     """One line of the table."""
     rows = ROWS // _COSTLY.get(name, 1)
-    subject = taxi(rows) if name == "taxi" else built(name, rows, folder)
+    subject = subject_of(name, rows, folder)
     pattern = folder / f"{name}-rows"
-    write_labelled(pattern, subject.examples)
+    write_distinct(pattern, subject.examples, **{_LABEL: np.random.default_rng(0).integers(0, 2, rows)})
     config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": REPEATS}})
     spec = JobSpec(subject.path, config, Slicing(()), Source(_LABEL), fingerprint="model")
     bare = forwards(subject, rows)
@@ -126,24 +109,7 @@ def _shown(line: dict[str, Any]) -> str:
 
 def main() -> None:
     """Runs the benchmark, prints the table, writes the results."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--output", type=pathlib.Path, default=RESULT)
-    options = parser.parse_args()
-    chosen = [name for name in options.models.split(",") if name]
-    if unknown := sorted(set(chosen) - set(MODELS)):
-        parser.error(f"--models must be among {','.join(MODELS)}. Received: {','.join(unknown)}")
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    sys.stdout.write(_HEAD)
-    options.output.parent.mkdir(exist_ok=True)
-    lines = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in chosen:
-            lines.append(measure(name, pathlib.Path(folder)))
-            sys.stdout.write(_shown(lines[-1]))
-            sys.stdout.flush()
-            options.output.write_text(json.dumps({"models": lines}, indent=1, sort_keys=True) + "\n")
+    run_models(_HEAD, measure, _shown, RESULT)
 
 
 if __name__ == "__main__":

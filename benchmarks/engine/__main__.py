@@ -19,13 +19,12 @@ import warnings
 from typing import Any
 
 from benchmarks.engine.environments import ENVIRONMENT_OF, PeerUnavailableError, prepare
-from benchmarks.engine.networks import NAMES
+from benchmarks.engine.networks import MODELS
 from benchmarks.engine.process import PeerProcess, thread_variables
 from benchmarks.engine.rules import STEPS
 from benchmarks.engine.tables import page, wrong
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_MODELS = (*NAMES, "taxi")
 _PEERS = tuple(ENVIRONMENT_OF)
 
 
@@ -35,11 +34,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peer-rows", type=int, default=2_000, help="rows for each peer, in all rounds")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
-    parser.add_argument("--models", default=",".join(_MODELS))
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--peers", default=",".join(_PEERS))
     parser.add_argument("--output", type=pathlib.Path, default=_ROOT / "benchmarks" / "results")
     options = parser.parse_args()
-    for name, known in (("models", _MODELS), ("peers", _PEERS)):
+    for name, known in (("models", MODELS), ("peers", _PEERS)):
         chosen = [part for part in getattr(options, name).split(",") if part]
         if unknown := sorted(set(chosen) - set(known)):
             parser.error(f"--{name} must be among {','.join(known)}. Received: {','.join(unknown)}")
@@ -93,8 +92,7 @@ def main() -> int:
 
     from benchmarks.engine.measure import Plan, measure
     from benchmarks.engine.ours import BLOCK_ROWS
-    from benchmarks.engine.subject import built
-    from benchmarks.engine.taxi import taxi
+    from benchmarks.engine.subject import subject_of
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
@@ -125,7 +123,7 @@ def main() -> int:
             for name in options.models:
                 own_plan = plan.for_model(name)
                 _say(f"{name}: {own_plan.rows:,} rows")
-                subject = taxi(own_plan.rows) if name == "taxi" else built(name, own_plan.rows, folder)
+                subject = subject_of(name, own_plan.rows, folder)
                 results["models"][name] = measure(subject, own_plan, peers, folder)
                 _write(results, options.output)
     finally:

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 
 NAMES = ("small", "medium", "wide", "cnn", "swish")
+MODELS = (*NAMES, "taxi")
+"""What the engine is measured on: the networks, and TFX's own example, which is none of them."""
 WORDS, WORD_SIZE = 10_000, 16
 _IMAGE = (28, 28, 1)
 

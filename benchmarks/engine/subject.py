@@ -57,3 +57,10 @@ def built(name: str, rows: int, folder: pathlib.Path) -> Subject:
         network=network,
         columns=inputs.columns,
     )
+
+
+def subject_of(name: str, rows: int, folder: pathlib.Path) -> Subject:
+    """One of `networks.MODELS`."""
+    from benchmarks.engine.taxi import taxi
+
+    return taxi(rows) if name == "taxi" else built(name, rows, folder)

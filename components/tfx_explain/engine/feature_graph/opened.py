@@ -86,10 +86,10 @@ def open_model(
     if len(set(rows)) == 1:
         notes.append("the sample has one row only: whether rows depend on their batch could not be seen")
     loaded = load_signature(path, signature, preprocessing_function, rows, input_features)
-    numbered = loaded
+    told = False
     if integers and class_names:
         numbered = with_numbered_classes(loaded, output, class_names)
-    told, loaded = numbered is not loaded, numbered
+        told, loaded = numbered is not loaded, numbered
     notes += loaded.notes
     as_exported = FlatGraph.from_signature(loaded.signature)
     with named_faults(as_exported, rows):
