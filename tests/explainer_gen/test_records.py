@@ -37,6 +37,25 @@ def test_batches_hold_all_records_in_order(data, size, tmp_path):
     assert [len(batch) for batch in got[:-1]] == [size] * (len(got) - 1)
 
 
+def test_a_batch_of_many_rows_has_no_more_than_its_size(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "a")) as writer:
+        for i in range(1000):
+            writer.write(b"%d" % i)
+    got = [batch for _, batch in read_file(300, 0, str(tmp_path / "a"))]
+    assert [int(r) for batch in got for r in batch] == list(range(1000))
+    assert all(150 < len(batch) <= 300 for batch in got[:-1])
+
+
+def test_a_batch_of_large_rows_has_fewer_of_them(tmp_path):
+    row = b"x" * 200_000
+    with tf.io.TFRecordWriter(str(tmp_path / "a")) as writer:
+        for _ in range(300):
+            writer.write(row)
+    got = [len(batch) for _, batch in read_file(4096, 0, str(tmp_path / "a"))]
+    assert sum(got) == 300
+    assert max(got) <= 8 * 2**20 / len(row) + 64
+
+
 def test_a_file_without_records_has_no_batch(tmp_path):
     (tmp_path / "none").write_bytes(b"")
     assert records_of(tmp_path / "none") == []

@@ -23,6 +23,7 @@ from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.job import release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
+from tfx_explain.explainer_gen.records import BATCH_SIZE
 from tfx_explain.explainer_gen.run import CONFIG_FILE, REPORT_FILE
 from tfx_explain.explainer_gen.settings import Settings, SettingsError, resolve
 from tfx_explain.explainer_gen.summary import number
@@ -66,7 +67,7 @@ class Request:
     lineage: LineageDiff | None = None
     lineage_absent: str = "no metadata store was given"
     verdict: Mapping[str, Any] | None = None
-    read_batch_size: int = 1000
+    read_batch_size: int = BATCH_SIZE
 
 
 def diagnose(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from tfx_explain.explainer_gen.aggregate import examples_fingerprint
 from tfx_explain.explainer_gen.job import Explain
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import PairedOutcome, Partner, explain_pairs, paired_entries
+from tfx_explain.explainer_gen.records import BATCH_SIZE
 from tfx_explain.explainer_gen.results import write_file
 from tfx_explain.explainer_gen.sampled import sample_examples
 from tfx_explain.explainer_gen.sampling import SamplePlan
@@ -28,7 +29,7 @@ def pair_examples(
     spec: JobSpec,
     partner: Partner,
     staging: str,
-    read_batch_size: int = 1000,
+    read_batch_size: int = BATCH_SIZE,
 ) -> None:
     """Adds the whole job to a pipeline; its result is `pairs.json` below `staging`.
 

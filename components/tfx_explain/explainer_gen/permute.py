@@ -23,6 +23,7 @@ from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count, s
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
+from tfx_explain.explainer_gen.packed import PackedInTransit
 from tfx_explain.explainer_gen.row_ids import row_ids
 from tfx_explain.explainer_gen.sampling import Block, is_in
 from tfx_explain.explainer_gen.strata import SlicePlan
@@ -37,7 +38,7 @@ Items = Sequence[tuple[str, tuple[str, ...]]]
 
 
 @dataclasses.dataclass(frozen=True)
-class DonorBlock:
+class DonorBlock(PackedInTransit):
     """The explained rows of a block, as donors and as receivers.
 
     Attributes:

@@ -8,8 +8,13 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 import tensorflow as tf
 
+BATCH_SIZE = 4096
+"""Most rows of a batch: what is done once a batch (a pipeline's element) is little beside that."""
+
 _COMPRESSION = {".gz": "GZIP", ".zz": "ZLIB"}
 """How files whose names end so are compressed; the others are not."""
+_BATCH_BYTES = 8 << 20  # from here on a batch of large rows takes no more of them
+_AT_ONCE = 64  # records that TensorFlow gives at a time
 
 
 class ReadRecords(beam.PTransform):
@@ -50,21 +55,28 @@ def matching_files(number: int, pattern: str) -> Iterator[tuple[int, str]]:
 
 
 def read_file(batch_size: int, number: int, path: str) -> Iterator[tuple[int, list[bytes]]]:
-    """(number, records) of one file, in batches; the name says how it is compressed.
+    """(number, records) of one file, in batches, of fewer rows where they are large; its name tells its compression.
 
     Raises:
       ValueError: the file is cut off within a record, or a checksum does not fit. One that is cut off within the length
         of a record ends there, for the trainer's readers too.
     """
     compression = next((kind for ending, kind in _COMPRESSION.items() if path.endswith(ending)), "")
-    batches = tf.data.TFRecordDataset(path, compression_type=compression).batch(batch_size).as_numpy_iterator()
+    records = tf.data.TFRecordDataset(path, compression_type=compression)
+    parts = records.batch(min(batch_size, _AT_ONCE)).as_numpy_iterator()
+    batch: list[bytes] = []
+    size = 0
     while True:
         try:
-            batch = next(batches, None)
+            part = next(parts, None)
         except tf.errors.DataLossError as error:
             raise ValueError(
                 f"examples must be whole TFRecord files. Received: {path!r}: {error.message}. Write the file again"
             ) from error
-        if batch is None:
+        if batch and (part is None or size >= _BATCH_BYTES or len(batch) + len(part) > batch_size):
+            yield number, batch
+            batch, size = [], 0
+        if part is None:
             return
-        yield number, batch.tolist()
+        batch += part.tolist()
+        size += sum(map(len, part))

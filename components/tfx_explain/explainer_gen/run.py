@@ -26,6 +26,7 @@ from tfx_explain.explainer_gen.job import explain_examples, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import method_record
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
+from tfx_explain.explainer_gen.records import BATCH_SIZE
 from tfx_explain.explainer_gen.results import JOB_FILE
 from tfx_explain.explainer_gen.settings import SettingsError, resolve
 from tfx_explain.explainer_gen.summary import summarise
@@ -65,7 +66,7 @@ class Request:
     statistics_baseline: Mapping[str, Values] = dataclasses.field(default_factory=dict)
     categorical_ints: frozenset[str] = frozenset()
     evaluation: str | None = None
-    read_batch_size: int = 1000
+    read_batch_size: int = BATCH_SIZE
 
 
 def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.examples import canonical
+from tfx_explain.explainer_gen.packed import PackedInTransit
 from tfx_explain.explainer_gen.row_ids import ID_DTYPE, KEY_DTYPE, cluster_ids, ids_of, order_keys, row_ids
 from tfx_explain.names import SliceKey
 
@@ -27,7 +28,7 @@ _BOUNDED_SLICES = 10_000  # slices whose first rows a worker knows; of others it
 
 
 @dataclasses.dataclass(frozen=True)
-class RowBatch:
+class RowBatch(PackedInTransit):
     """Some rows.
 
     Attributes:
@@ -46,7 +47,7 @@ class RowBatch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
+class Block(PackedInTransit):
     """Distinct rows of one range of ids, sorted by id.
 
     Attributes:
