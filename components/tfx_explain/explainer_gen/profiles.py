@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from tfx_explain.artifacts.pins import Pins
-from tfx_explain.engine.aggregates.bins import FeatureBins, category_bins, quantile_bins
-from tfx_explain.engine.methods.input_baseline import central_value
+from tfx_explain.engine.aggregates.bins import FeatureBins, category_bins, decile_bins, quantile_bins
+from tfx_explain.engine.aggregates.weighted_order import finite_order
+from tfx_explain.engine.methods.input_baseline import central_value, lower_median
 from tfx_explain.explainer_gen.columns import Column
 from tfx_explain.explainer_gen.sampling import Block
 
@@ -61,9 +62,13 @@ def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[s
     lengths, counts = (np.concatenate([p[i] for p in chosen]).astype(np.int64) for i in (2, 4))
     flat = np.concatenate([p[3] for p in chosen])
     categorical = kind == "b" or name in categorical_ints
-    central = central_value(flat, lengths, counts, categorical)
-    first, _ = Column(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), flat).first()
-    bins = category_bins(first, counts) if categorical else quantile_bins(first, counts)
+    if not categorical and (lengths == 1).all():  # one order of all values tells the median and the deciles
+        order = finite_order(flat, counts)
+        central, bins = np.array([lower_median(*order)], flat.dtype), decile_bins(*order)
+    else:
+        central = central_value(flat, lengths, counts, categorical)
+        first, _ = Column(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), flat).first()
+        bins = category_bins(first, counts) if categorical else quantile_bins(first, counts)
     plain = tuple(v if isinstance(v, bytes) else v.item() for v in central)
     return FeatureProfile(name, kind, plain, bins, int(lengths.max(initial=0)))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfx_explain.engine.aggregates.weighted_order import weighted_order
+from tfx_explain.engine.aggregates.weighted_order import finite_order
 
 NUM_QUANTILE_BINS = 10
 NUM_CATEGORIES = 30
@@ -110,11 +110,13 @@ def quantile_bins(values: np.ndarray, weights: np.ndarray) -> FeatureBins:
       values: [n] numbers.
       weights: int or float [n], how many rows each value stands for.
     """
-    finite = np.isfinite(values)
-    values, weights = values[finite], weights[finite]
+    return decile_bins(*finite_order(values, weights))
+
+
+def decile_bins(values: np.ndarray, reached: np.ndarray) -> FeatureBins:
+    """`quantile_bins` of values in rising order and the weights that they have reached: what `finite_order` gives."""
     if not len(values):
         return FeatureBins(edges=())
-    values, reached = weighted_order(values, weights.astype(np.float64))
     at = np.searchsorted(reached, reached[-1] * np.arange(1, NUM_QUANTILE_BINS) / NUM_QUANTILE_BINS, side="left")
     edges = np.unique(values[np.minimum(at, len(values) - 1)].astype(np.float64))
     return FeatureBins(edges=tuple(float(e) for e in edges))

@@ -12,6 +12,7 @@ from tfx_explain.names import NUM_BUCKETS
 
 NUM_DRAWS = 400
 _EXACT_BITS = 53
+_EXACT_SHIFT = 900  # to multiply by a power of two up to here loses nothing
 LOW, HIGH = 0.05, 0.95
 """One-sided levels: a bound errs in 5 % of draws."""
 QUANTILES: Literal["weibull"] = "weibull"
@@ -68,7 +69,11 @@ def drawn(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
     bits = _EXACT_BITS - int(np.ceil(np.log2(max(most, 1.0))))
     with np.errstate(invalid="ignore"):  # what is not finite stays so
         shift = bits - np.frexp(np.abs(flat).max(axis=0, initial=0.0))[1]
-        product = np.ldexp(draws @ np.rint(np.ldexp(flat, shift)), -shift)
+        if np.abs(shift).max(initial=0) > _EXACT_SHIFT:
+            product = np.ldexp(draws @ np.rint(np.ldexp(flat, shift)), -shift)
+        else:  # the same bits, in a third of the time
+            product = draws @ np.rint(flat * np.ldexp(1.0, shift))
+            product *= np.ldexp(1.0, -shift)
     return product.reshape(len(draws), *sums.shape[1:])
 
 
@@ -109,13 +114,14 @@ def _percentiles(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The k-th of n draws stands for k / (n + 1), as `np.quantile` has it with `QUANTILES`. With its default,
     (k - 1) / (n - 1), a bound lies inside its level by almost a draw: of 200 draws that is a point of coverage.
     """
-    ordered = np.sort(np.ascontiguousarray(np.moveaxis(table, 0, -1)), axis=-1)
     last = len(table) - 1
+    ranks = [min(max(len(table) * level + level - 1, 0.0), float(last)) for level in (LOW, HIGH)]
+    places = [(min(int(rank), max(last - 1, 0)), min(int(rank) + 1, last)) for rank in ranks]
+    wanted = sorted({at for pair in places for at in pair})
+    ordered = np.partition(np.ascontiguousarray(np.moveaxis(table, 0, -1)), wanted, axis=-1)
     out = []
-    for level in (LOW, HIGH):
-        rank = min(max(len(table) * level + level - 1, 0.0), float(last))
-        at = min(int(rank), max(last - 1, 0))
-        before, after = ordered[..., at], ordered[..., min(at + 1, last)]
+    for rank, (at, following) in zip(ranks, places, strict=True):
+        before, after = ordered[..., at], ordered[..., following]
         part = rank - at
         out.append(before + (after - before) * part if part < 0.5 else after - (after - before) * (1 - part))
     return out[0], out[1]

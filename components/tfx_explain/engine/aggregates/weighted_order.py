@@ -5,6 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 
+def finite_order(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`weighted_order` of the numbers [n] that are finite."""
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        if not finite.all():
+            values, weights = values[finite], weights[finite]
+    return weighted_order(values, weights)
+
+
 def weighted_order(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(values in rising order, sum of the weights up to and with each of them).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfx_explain.engine.aggregates.weighted_order import weighted_order
+from tfx_explain.engine.aggregates.weighted_order import finite_order
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -14,15 +14,13 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     out = np.zeros(values.shape[1], values.dtype)
     for j in range(values.shape[1]):
-        column, weight = values[:, j], weights
-        if column.dtype.kind == "f":
-            known = np.isfinite(column)
-            column, weight = column[known], weight[known]
-        if not len(column):
-            continue
-        column, reached = weighted_order(column, weight)
-        out[j] = column[np.searchsorted(reached, reached[-1] / 2)]
+        out[j] = lower_median(*finite_order(values[:, j], weights))
     return out
+
+
+def lower_median(values: np.ndarray, reached: np.ndarray) -> float | int:
+    """The lower median of values in rising order and the weights that they have reached: what `finite_order` gives."""
+    return values[np.searchsorted(reached, reached[-1] / 2)] if len(values) else 0
 
 
 def mode(values: np.ndarray, lengths: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -64,7 +62,7 @@ def central_value(values: np.ndarray, lengths: np.ndarray, weights: np.ndarray, 
       weights: [n].
       categorical: whether numbers are categories.
     """
-    if not categorical and len(np.unique(lengths)) == 1:
+    if not categorical and len(lengths) and (lengths == lengths[0]).all():
         return weighted_median(values.reshape(len(lengths), -1), weights)
     if values.dtype.kind == "f":
         rows = np.repeat(np.arange(len(lengths)), lengths)
