@@ -25,6 +25,7 @@ lint: environment
 bench: bench-engine
 	$(PYTHON) -W ignore -m benchmarks.sanity
 	$(PYTHON) -W ignore -m benchmarks.job
+	$(PYTHON) -W ignore -m benchmarks.job --hidden 256,256,256 --slices 50 --output benchmarks/results/job_medium.json
 	$(PYTHON) -W ignore -m benchmarks.job_by_model
 	$(PYTHON) -W ignore -m benchmarks.permutation
 	$(PYTHON) -W ignore -m benchmarks.permutation_by_model

@@ -1,16 +1,16 @@
 """The whole job of ExplainerGen, from TFRecord to Parquet, against the gradients of the same network alone.
 
-    .venv/bin/python -m benchmarks.job [--rows 100000] [--repeats 3]
+    .venv/bin/python -m benchmarks.job [--rows 100000] [--repeats 3] [--hidden 64,64] [--slices 10,50]
 
 Prints a Markdown table and writes benchmarks/results/job.json. All times are CPU time of this process, with one thread
 for TensorFlow on both sides.
 
-- bound: gradients of the 100-64-64-1 network at 50 nodes of every row, nothing else, in one compiled function over rows
-  in memory, at its best batch size.
+- bound: gradients of the network (100-64-64-1 unless told otherwise) at 50 nodes of every row, nothing else, in one
+  compiled function over rows in memory, at its best batch size.
 - job: integrated gradients of the exported network, as a Beam pipeline in one in-process runner: TFRecords are read,
   identified, sampled (all of them are taken), explained in blocks, sliced, summed, finished and written. Once with 10
   slices and once with 50. What the job costs whatever its rows (the model is loaded and traced, the pipeline is built,
-slices are finished) is measured on 4,096 rows, and a second ratio leaves it out.
+  slices are finished) is measured on 4,096 rows, and a second ratio leaves it out.
 
 Both sides run in turn; figures are medians. An item's time is counted once, for the innermost item it belongs to; what
 belongs to none is Beam's: its queues, and the pickling between stages.
@@ -126,7 +126,7 @@ def watched_job(
     clock = Clock()
     with tempfile.TemporaryDirectory(dir=folder) as staging, clock.watching(items), clock.item("Beam"):
         with beam.Pipeline(options=PipelineOptions([_RUNNER])) as pipeline:
-            explain_examples(pipeline, [(0, str(pattern))], spec, staging, read_batch_size=1000)
+            explain_examples(pipeline, [(0, str(pattern))], spec, staging, records.BATCH_SIZE)
         result = json.loads((pathlib.Path(staging) / results.JOB_FILE).read_text())
     if result["error"]:
         raise ValueError(f"the job must explain the model. Received: {result['error']}")
@@ -147,30 +147,32 @@ def best_batch(logit: Any, table: Any) -> int:
     return min(runs, key=lambda batch: statistics.median(timed(runs[batch]) for _ in range(3)))
 
 
-def measure(rows: int, repeats: int) -> dict[str, Any]:
-    """The bound and both jobs in turn."""
+def measure(rows: int, repeats: int, hidden: Sequence[int], slicings: Sequence[int]) -> dict[str, Any]:
+    """The bound and the jobs in turn."""
     table = network.values(rows)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        logit = network.export(str(folder / "model"))
-        for slices, (places, hours) in SLICINGS.items():
+        logit = network.export(str(folder / "model"), hidden=hidden)
+        for slices in slicings:
+            places, hours = SLICINGS[slices]
             network.write_rows(folder / f"rows-{slices}", table, places, hours)
             network.write_rows(folder / f"few-{slices}", table[:FEW_ROWS], places, hours)
         batch = best_batch(logit, table)
         bound = network.gradients(logit, table, batch)
         bounds: list[float] = []
-        jobs: dict[int, list[dict[str, float]]] = {slices: [] for slices in SLICINGS}
-        fixed: dict[int, list[dict[str, float]]] = {slices: [] for slices in SLICINGS}
+        jobs: dict[int, list[dict[str, float]]] = {slices: [] for slices in slicings}
+        fixed: dict[int, list[dict[str, float]]] = {slices: [] for slices in slicings}
         for _ in range(repeats):
             bounds.append(timed(bound) * rows / (rows // batch * batch))
-            for slices in SLICINGS:
+            for slices in slicings:
                 fixed[slices].append(run_job(folder, folder / f"few-{slices}", slices, min(FEW_ROWS, rows)))
                 jobs[slices].append(run_job(folder, folder / f"rows-{slices}", slices, rows))
     return {
         "rows": rows,
+        "hidden": list(hidden),
         "bound_s": statistics.median(bounds),
         "bound_batch": batch,
-        "jobs": [job_figures(slices, jobs[slices], fixed[slices], bounds, rows) for slices in SLICINGS],
+        "jobs": [job_figures(slices, jobs[slices], fixed[slices], bounds, rows) for slices in slicings],
     }
 
 
@@ -194,16 +196,22 @@ def job_figures(
     }
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
 def main() -> None:
     """Runs the benchmark, prints the table, writes the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--hidden", type=_numbers, default=network.HIDDEN)
+    parser.add_argument("--slices", type=_numbers, default=tuple(SLICINGS))
     parser.add_argument("--output", type=pathlib.Path, default=RESULT)
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    figures = measure(options.rows, options.repeats)
+    figures = measure(options.rows, options.repeats, options.hidden, options.slices)
     bound = figures["bound_s"]
     lines = [f"{options.rows:,} rows; the bound takes {bound:.2f} CPU-s in batches of {figures['bound_batch']}\n"]
     for job in figures["jobs"]:

@@ -1,9 +1,9 @@
-"""A 100-64-64-1 ReLU network, untrained but fixed: as a SavedModel, as rows in a TFRecord, and as the bare bound."""
+"""A ReLU network of 100 numbers, untrained but fixed: as a SavedModel, as rows in a TFRecord, and as the bare bound."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from tfx_explain.engine.methods.quadrature import gauss_legendre
 from tfx_explain.explainer_gen.examples import write_example
 
 FEATURES, NODES = 100, 50
+HIDDEN = (64, 64)
 LABEL, PLACE, HOUR = "label", "place", "hour"
 BATCHES = (512, 1024, 2048, 4096)
 _AT_ONCE = 10_000  # rows that are made together
@@ -31,10 +32,10 @@ def values(rows: int, features: int = FEATURES) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((rows, features), np.float32)
 
 
-def export(folder: str, features: int = FEATURES) -> keras.Model:
+def export(folder: str, features: int = FEATURES, hidden: Sequence[int] = HIDDEN) -> keras.Model:
     """Writes the network as a SavedModel that takes serialised tf.Examples; gives its layers up to the logit."""
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(64, activation="relu") for _ in range(2)]
+    layers = [keras.layers.Dense(width, activation="relu") for width in hidden]
     logit = keras.Sequential([keras.Input((features,)), *layers, keras.layers.Dense(1)])
     spec = {name: tf.io.FixedLenFeature([1], tf.float32) for name in names(features)}
 
