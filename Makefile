@@ -27,6 +27,7 @@ bench: bench-engine
 	$(PYTHON) -W ignore -m benchmarks.job
 	$(PYTHON) -W ignore -m benchmarks.job --hidden 256,256,256 --slices 50 --output benchmarks/results/job_medium.json
 	$(PYTHON) -W ignore -m benchmarks.job_by_model
+	$(PYTHON) -W ignore -m benchmarks.forecast
 	$(PYTHON) -W ignore -m benchmarks.permutation
 	$(PYTHON) -W ignore -m benchmarks.permutation_by_model
 	$(PYTHON) -W ignore benchmarks/aggregation.py

@@ -58,7 +58,7 @@ RESULT = pathlib.Path(__file__).parent / "results" / "job.json"
 ROWS, FEW_ROWS, REPEATS, BOUND_TRIAL = 100_000, 4096, 3, 8192
 SLICINGS = {10: (5, 4), 50: (25, 24)}
 """Slices -> values of the two features that are sliced on; the overall slice comes with them."""
-_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 ITEMS = [
     ("read", records, "read_file"),
@@ -125,7 +125,7 @@ def watched_job(
     """
     clock = Clock()
     with tempfile.TemporaryDirectory(dir=folder) as staging, clock.watching(items), clock.item("Beam"):
-        with beam.Pipeline(options=PipelineOptions([_RUNNER])) as pipeline:
+        with beam.Pipeline(options=PipelineOptions([RUNNER])) as pipeline:
             explain_examples(pipeline, [(0, str(pattern))], spec, staging, records.BATCH_SIZE)
         result = json.loads((pathlib.Path(staging) / results.JOB_FILE).read_text())
     if result["error"]:

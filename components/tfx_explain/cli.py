@@ -314,8 +314,8 @@ def sanity_check(
     except ConfigError as error:
         _fail(str(error))
 
-    from tfx_explain.explainer_gen.cost import some_records
     from tfx_explain.explainer_gen.job_spec import JobSpec
+    from tfx_explain.explainer_gen.pilot import some_records
     from tfx_explain.sanity_check import MAX_SIMILARITY, SanityError
     from tfx_explain.sanity_check import sanity_check as check
 

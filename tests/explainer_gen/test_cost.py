@@ -9,17 +9,21 @@ from tests.explainer_gen.evidence_data import NAMES, config, explain, planted, w
 
 from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.config import CostConfig, ExplainConfig, Label
-from tfx_explain.explainer_gen.cost import Pilot, forecast, report, within_limits
+from tfx_explain.explainer_gen.cost import forecast, report, within_limits
+from tfx_explain.explainer_gen.pilot import Pilot
 
 pytestmark = pytest.mark.pipeline
 
 PILOT = Pilot(
     rows_read=50_000,
     items=4,
+    slices=3,
     load_seconds=9.0,
     identify_seconds=1e-4,
+    row_seconds=3e-4,
     explain_seconds=2e-3,
     aggregate_seconds=1e-3,
+    slice_seconds=0.05,
     permute_seconds=1e-4,
     donor_seconds=5e-4,
     finish_seconds=0.25,
@@ -51,7 +55,7 @@ def test_forward_equivalents_are_those_of_rows_items_and_repeats():
 def test_minutes_are_shared_by_workers_but_for_what_each_job_takes():
     one = forecast(PILOT, settings(), False).minutes * 60
     four = forecast(PILOT, settings(cost=CostConfig(workers=4)), False).minutes * 60
-    work = 50_000 * 1e-4 + 10_000 * (3e-3 + 5e-4 + 40 * 1e-4) + 4 * 0.25
+    work = 50_000 * 1e-4 + 10_000 * (3e-4 + 3e-3 + 5e-4 + 40 * 1e-4) + 3 * 0.05 + 4 * 0.25
     assert one - four == pytest.approx(0.75 * work, rel=1e-9)
     assert one - work == pytest.approx(four - work / 4, rel=1e-9)
     assert one - work > 9.0

@@ -20,12 +20,13 @@ from tfx_explain.attribution_reference.store import SUMMARY_FILE, Reference
 from tfx_explain.config import ExplainConfig
 from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder
 from tfx_explain.explainer_gen.aggregate import examples_fingerprint
-from tfx_explain.explainer_gen.cost import COST_FILE, Forecast, forecast, report, run_pilot, within_limits
+from tfx_explain.explainer_gen.cost import COST_FILE, Forecast, forecast, report, within_limits
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.job import explain_examples, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import method_record
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
+from tfx_explain.explainer_gen.pilot import run_pilot
 from tfx_explain.explainer_gen.records import BATCH_SIZE
 from tfx_explain.explainer_gen.results import JOB_FILE
 from tfx_explain.explainer_gen.settings import SettingsError, resolve
