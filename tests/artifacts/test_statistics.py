@@ -1,5 +1,6 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.fixtures.synthetic import HONEST, Additive, Part
 
@@ -62,6 +63,40 @@ def test_not_finite_is_refused():
     files = write_statistics({OVERALL: stats}, "0")
     with pytest.raises(StatisticsFormatError, match="must be finite"):
         read_statistics(files[BUCKETS_FILE], files[PREDICTIONS_FILE])
+
+
+OTHERS = {
+    "text": pa.string(),
+    "numbers": pa.list_(pa.float64()),
+    "truth": pa.bool_(),
+    "bytes": pa.binary(),
+    "nothing": pa.null(),
+    "time": pa.timestamp("s"),
+    "number": pa.float64(),
+}
+
+
+def with_type(data, column, kind):
+    """The file with a column of another type, all of its values null."""
+    table = pq.read_table(pa.BufferReader(data))
+    at = table.column_names.index(column)
+    return to_parquet(table.set_column(at, column, pa.nulls(len(table), OTHERS[kind])))
+
+
+@pytest.mark.parametrize("kind", sorted(OTHERS))
+@pytest.mark.parametrize("column", ["slice", "bucket", "feature", "sum", "bin_weight", "histogram"])
+def test_a_column_of_another_type_is_refused(column, kind):
+    files = write_statistics({OVERALL: Additive(HONEST, rows=100).statistics()}, "0")
+    with pytest.raises(StatisticsFormatError):
+        read_statistics(with_type(files[BUCKETS_FILE], column, kind), files[PREDICTIONS_FILE])
+
+
+@pytest.mark.parametrize("kind", sorted(OTHERS))
+@pytest.mark.parametrize("column", ["slice", "bucket", "weight", "rows", "scores_positive"])
+def test_a_column_of_predictions_of_another_type_is_refused(column, kind):
+    files = write_statistics({OVERALL: Additive(HONEST, rows=100).statistics()}, "0")
+    with pytest.raises(StatisticsFormatError):
+        read_statistics(files[BUCKETS_FILE], with_type(files[PREDICTIONS_FILE], column, kind))
 
 
 NIGHT = (("hour", 3),)
@@ -154,6 +189,13 @@ def test_groups_that_cannot_be_are_refused(column, row, value, part):
     columns[column][at] = [value] * (at.stop - at.start)
     with pytest.raises(StatisticsFormatError, match=part):
         read_groups(packed(columns), SLICES)
+
+
+@pytest.mark.parametrize("kind", sorted(OTHERS))
+@pytest.mark.parametrize("column", ["slice", "bucket", "group", "members", "sum_joint", "sum_apart"])
+def test_a_column_of_groups_of_another_type_is_refused(column, kind):
+    with pytest.raises(StatisticsFormatError):
+        read_groups(with_type(packed(group_table()), column, kind), SLICES)
 
 
 def test_groups_without_a_column_or_a_bucket_are_refused():

@@ -31,6 +31,11 @@ _ADDED = ("sum_positive",)
 """Columns that the first artifacts lack; no comparison reads them."""
 
 
+_TEXT, _NUMBER = "text", "number"
+_TEXTS, _NUMBERS = f"list of {_TEXT}", f"list of {_NUMBER}"
+"""What a column holds in each row."""
+
+
 class StatisticsFormatError(ValueError):
     """A statistics file that does not hold what its format says."""
 
@@ -95,6 +100,8 @@ def read_statistics(features_file: bytes, predictions_file: bytes) -> dict[str, 
     missing += [c for c in ("slice", "bucket", *SCALARS, *SCORES) if c not in model.column_names]
     if missing:
         raise StatisticsFormatError(f"the statistics lack the columns {missing}")
+    _check_types(table, dict.fromkeys((*BIN_SUMS, "histogram"), _NUMBERS) | dict.fromkeys(SUMS, _NUMBER))
+    _check_types(model, dict.fromkeys(SCORES, _NUMBERS) | dict.fromkeys(SCALARS, _NUMBER))
     names = list(dict.fromkeys(model["slice"].to_pylist()))
     if OVERALL not in names:
         raise StatisticsFormatError(f"{PREDICTIONS_FILE} must hold the slice {OVERALL!r}. Received: {names}")
@@ -130,6 +137,7 @@ def read_groups(groups_file: bytes, slices: Mapping[str, BucketStatistics]) -> d
     missing = [c for c in columns if c not in table.column_names]
     if missing:
         raise StatisticsFormatError(f"{GROUPS_FILE} lacks the columns {missing}")
+    _check_types(table, {"members": _TEXTS, "sum_joint": _NUMBER, "sum_apart": _NUMBER})
     rows = {c: table[c].to_pylist() for c in ("slice", "group", "members")}
     if table["bucket"].to_pylist() != list(range(NUM_BUCKETS)) * (len(table) // NUM_BUCKETS):
         raise StatisticsFormatError(f"{GROUPS_FILE} must hold every bucket of a group once, in order")
@@ -141,7 +149,7 @@ def read_groups(groups_file: bytes, slices: Mapping[str, BucketStatistics]) -> d
         if len(same) > 1:
             raise StatisticsFormatError(f"{GROUPS_FILE} must hold every bucket of a group once, in order")
         ((name, group, members),) = same
-        if name not in slices or not members or not set(members) <= set(slices[name].features):
+        if name not in slices or group is None or not members or not set(members) <= set(slices[name].features):
             raise StatisticsFormatError(f"{GROUPS_FILE} must name known slices and features. Received: {name}, {group}")
         if found.setdefault(name, {}).setdefault((group, members), i) != i:
             raise StatisticsFormatError(
@@ -168,6 +176,20 @@ def _read_table(data: bytes) -> pa.Table:
         return pq.read_table(pa.BufferReader(data))
     except pa.ArrowException as error:
         raise StatisticsFormatError(f"the statistics are no Parquet file: {error}") from error
+
+
+def _check_types(table: pa.Table, wanted: Mapping[str, str]) -> None:
+    """Raises unless the columns, and those that all files have, hold what they are read as."""
+    everywhere = {"slice": _TEXT, "feature": _TEXT, "group": _TEXT, "bucket": _NUMBER}
+    for name, kind in {**everywhere, **wanted}.items():
+        if name not in table.column_names:
+            continue
+        found = table.schema.field(name).type
+        inner = found.value_type if pa.types.is_list(found) else found
+        number = pa.types.is_floating(inner) or pa.types.is_integer(inner)
+        one = _NUMBER if number else _TEXT if pa.types.is_string(inner) else ""
+        if (f"list of {one}" if pa.types.is_list(found) else one) != kind:
+            raise StatisticsFormatError(f"column {name!r} must hold a {kind} in each row. Received: {found}")
 
 
 def _read_slice(table: pa.Table, model: pa.Table) -> BucketStatistics:
