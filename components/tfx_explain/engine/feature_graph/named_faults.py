@@ -42,7 +42,7 @@ def named_faults(flat: FlatGraph, sample: np.ndarray) -> Iterator[None]:
             raise
         raise NotRepeatableError(f"the graph draws random numbers in {_some(drawn)}: {error}") from error
     except BatchDependentError as error:
-        where = _failed_node(error.__cause__)
+        where = _failed_node(error.__cause__, flat)
         if where:
             raise BatchDependentError(f"the graph fixes the size of its batches at {where!r}: {error}") from error
         mixing = _first_mixing(flat, sample)
@@ -53,7 +53,7 @@ def named_faults(flat: FlatGraph, sample: np.ndarray) -> Iterator[None]:
         cause = error.__cause__
         if not isinstance(cause, tf.errors.FailedPreconditionError) or "not initialized" not in cause.message:
             raise
-        where = _failed_node(cause)
+        where = _failed_node(cause, flat)
         raise SavedModelError(
             f"every table of a model must be filled when it is loaded, but the one read at {where or 'a look-up'!r} is "
             "not: keep the table as an attribute of the exported module, or export its initialiser with the model."
@@ -65,10 +65,17 @@ def _some(blockers: list[NamedOperation]) -> str:
     return ", ".join(map(str, blockers[:3])) + more
 
 
-def _failed_node(error: BaseException | None) -> str | None:
-    """The node that an error of TensorFlow names, or None."""
+def _failed_node(error: BaseException | None, flat: FlatGraph) -> str | None:
+    """The node that an error of TensorFlow names, or None.
+
+    Whether TensorFlow takes functions apart before it runs them differs from machine to machine; where it does not, it
+    names a node as its function does. The name in the graph is the same everywhere.
+    """
     found = _NODE.search(getattr(error, "message", None) or "")
-    return found[1] if found else None
+    if found is None:
+        return None
+    ending = [node.name for node in flat.nodes if f"/{node.name}".endswith(f"/{found[1]}")]
+    return ending[0] if len(ending) == 1 else found[1]
 
 
 def _first_mixing(flat: FlatGraph, sample: np.ndarray) -> NamedOperation | None:
