@@ -549,6 +549,13 @@ class ValidationConfig(_Base):
     def _each_slice_once(cls, value: tuple[RequiredSlice, ...]) -> tuple[RequiredSlice, ...]:
         return unique_slices(value)
 
+    def ended(self, today: datetime.date) -> tuple[datetime.date, ...]:
+        """The dates up to which something was allowed, as far as they are over; rising."""
+        rule = self.without_reference
+        dates = {a.until for a in self.approved_features}
+        dates |= {rule.absolute_checks_decide.until} if isinstance(rule, AbsoluteChecksDecide) else set()
+        return tuple(sorted(date for date in dates if date < today))
+
 
 def unique_slices(slices: Iterable[RequiredSlice]) -> tuple[RequiredSlice, ...]:
     """Each slice once, in an order that does not depend on how they came."""

@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 from tfx import types
 from tfx.types import standard_artifacts
@@ -5,6 +7,7 @@ from tfx.types import standard_artifacts
 from tfx_explain import GATE_NODE_ID, AttributionValidator, ConfigError, ValidationConfig
 from tfx_explain.artifacts.properties import engine_version
 from tfx_explain.artifacts.types import AttributionAnomalies, AttributionReference, ModelAttributions
+from tfx_explain.attribution_validator import executor
 
 pytestmark = pytest.mark.tf
 
@@ -40,10 +43,34 @@ def test_the_config_is_inlined_as_canonical_json(tmp_path):
     path = tmp_path / "validate.yaml"
     path.write_text("gate_id: eu\nchecks: {vanished: {threshold: 0.1}}\n")
     policy = {"gate_id": "eu", "checks": {"vanished": {"threshold": 0.1}}}
-    expected = {"validation_config": ValidationConfig.load(policy).to_json(), "engine_version": engine_version()}
+    expected = {
+        "validation_config": ValidationConfig.load(policy).to_json(),
+        "engine_version": engine_version(),
+        "ended": "",
+    }
     for config in (path, str(path), policy, ValidationConfig.load(policy)):
         assert make(validation_config=config).exec_properties == expected
     assert make().exec_properties["validation_config"] == ValidationConfig().to_json()
+
+
+def test_a_pass_is_asked_again_once_what_allowed_it_has_ended(monkeypatch):
+    """TFX caches by the properties of a node."""
+    policy = {
+        "without_reference": {"absolute_checks_decide": {"until": "2026-03-31"}},
+        "approved_features": [
+            {"name": n, "reason": "new", "until": d} for n, d in (("a", "2026-05-01"), ("b", "2026-05-31"))
+        ],
+    }
+
+    def properties(date):
+        monkeypatch.setattr(executor, "today", lambda: datetime.date.fromisoformat(date))
+        return make(validation_config=policy).exec_properties
+
+    assert properties("2026-03-01") == properties("2026-03-31")
+    assert properties("2026-03-31")["ended"] == ""
+    assert properties("2026-04-01")["ended"] == properties("2026-05-01")["ended"] == "2026-03-31"
+    assert properties("2026-05-02")["ended"] == "2026-03-31, 2026-05-01"
+    assert properties("2026-06-01")["ended"] == "2026-03-31, 2026-05-01, 2026-05-31"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ class AttributionValidatorSpec(ComponentSpec):
     PARAMETERS = {
         "validation_config": ExecutionParameter(type=str),
         "engine_version": ExecutionParameter(type=str),
+        "ended": ExecutionParameter(type=str),
     }
     INPUTS = {
         "attributions": ChannelParameter(type=ModelAttributions),
@@ -102,6 +103,8 @@ class AttributionValidator(base_component.BaseComponent):
                 new_reference=types.Channel(type=AttributionReference),
                 validation_config=config.to_json(),
                 engine_version=engine_version(),
+                # TFX's cache knows no dates: what the policy allowed until yesterday is asked again today.
+                ended=", ".join(date.isoformat() for date in config.ended(executor.today())),
             )
         )
 

@@ -53,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
 
         fingerprint, prior = _fingerprint(model)
         prior += blessing_results(incoming, model)
-        judged = judge_artifacts(attributions.uri, [r.uri for r in references], config, _today(), tuple(prior))
+        judged = judge_artifacts(attributions.uri, [r.uri for r in references], config, today(), tuple(prior))
         judged = _of_this_model(judged, fingerprint, model)
 
         _publish_anomalies(artifact_utils.get_single_instance(output_dict["anomalies"]), judged, config)
@@ -187,5 +187,6 @@ def _short(sentence: str) -> str:
     return sentence if len(raw) <= 1000 else raw[:990].decode(errors="ignore") + " ..."
 
 
-def _today() -> datetime.date:
+def today() -> datetime.date:
+    """The date in UTC, by which approvals end."""
     return datetime.datetime.now(datetime.timezone.utc).date()
