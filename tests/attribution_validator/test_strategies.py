@@ -1,3 +1,5 @@
+import datetime
+
 import pytest
 import toy_pipeline as toy
 from tfx import types
@@ -6,6 +8,7 @@ from tfx.types import standard_artifacts
 
 from tfx_explain import GATE_NODE_ID, LatestGatedModel, LatestReference, add_attribution_gate
 from tfx_explain.artifacts.types import AttributionReference
+from tfx_explain.attribution_validator import executor
 
 pytestmark = [pytest.mark.tf, pytest.mark.pipeline]
 
@@ -87,6 +90,18 @@ def test_the_newest_verdict_counts_when_a_policy_is_taken_back(store):
     assert without_reference(0.7, LOOSE)[GATE_NODE_ID] == "CACHED"
     without_reference(0.4, LOOSE)
     assert baseline(store) == [0.7]
+
+
+def test_a_cached_pass_is_judged_again_once_an_approval_has_ended(store, monkeypatch):
+    approved = [{"name": "a", "reason": "new", "until": "2026-03-31"}]
+
+    def run_on(date):
+        monkeypatch.setattr(executor, "today", lambda: datetime.date.fromisoformat(date))
+        return store.run(gated(0.3, {**STRICT, "approved_features": approved}))[GATE_NODE_ID]
+
+    assert [run_on("2026-03-30") for _ in range(3)] == ["COMPLETE", "COMPLETE", "CACHED"]  # first a reference is new
+    assert run_on("2026-03-31") == "CACHED"
+    assert run_on("2026-04-01") == "COMPLETE"
 
 
 def test_adopting_the_gate_keeps_evaluators_baseline_until_a_model_passes(store):
