@@ -15,6 +15,14 @@ TITLES = {
     "saliency": "PAIR saliency",
     "shap": "SHAP GradientExplainer",
 }
+NETWORKS = {
+    "small": "30 numbers, 64-64, ReLU",
+    "medium": "200 numbers, 3 x 256, ReLU",
+    "wide": "10,000 words embedded, and 10 numbers",
+    "cnn": "28 x 28 image, two convolutions",
+    "swish": "log1p of 30 numbers, 64-64, swish",
+    "taxi": "TFX's taxi example, behind Transform",
+}
 RULES = {
     "torch_loop": "Gauss-Legendre",
     "captum": "Gauss-Legendre",
@@ -35,6 +43,10 @@ def page(results: Mapping[str, Any]) -> str:
         f"CPU microseconds a row, {environment['steps']} nodes, {environment['threads']} thread(s) a process, medians "
         f"of {environment['rounds']} rounds in which all took turns. Made by `make bench-engine`; what the columns "
         "mean is in `benchmarks/README.md`.\n",
+        "## In short\n",
+        "How many times faster the engine is, at 50 nodes; the last column at as few nodes as leave it as complete as the "
+        "fastest library.\n",
+        _short_table(models),
         "## The engine and its bound\n",
         _engine_table(models),
         "## The peers\n",
@@ -115,6 +127,23 @@ def _engine_table(models: Mapping[str, Any]) -> str:
     return _table(header, lines)
 
 
+def _short_table(models: Mapping[str, Any]) -> str:
+    """What the README shows."""
+    header = ("network", "us a row", "plain", "bound", *TITLES.values(), "fastest library, as complete")
+    lines = []
+    for model, found in models.items():
+        ran = {name: peer for name, peer in found["peers"].items() if "not_run" not in peer}
+        libraries = {name: peer for name, peer in ran.items() if name != "torch_loop"}
+        at_error = "-"
+        if libraries:
+            fastest = min(libraries, key=lambda name: libraries[name]["us"])
+            at_error = f"{TITLES[fastest]}, {_at_error(libraries[fastest]['at_its_error'])}"
+        times = [_times(ran[name]["times_faster"]) if name in ran else "-" for name in TITLES]
+        own = found["us"]["ours"], found["us"]["plain"]
+        lines.append((NETWORKS.get(model, model), *map(_us, own), f"{found['ratio_to_bound']:.2f}", *times, at_error))
+    return _table(header, lines)
+
+
 def _peer_table(models: Mapping[str, Any]) -> str:
     header = (
         "model",
@@ -183,6 +212,10 @@ def _not_run(models: Mapping[str, Any]) -> list[str]:
         for name, peer in found["peers"].items()
         if "not_run" in peer
     ]
+
+
+def _times(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _us(value: float) -> str:

@@ -1,3 +1,5 @@
+import pathlib
+
 import pytest
 
 from benchmarks.engine import tables
@@ -62,6 +64,18 @@ def test_the_page_has_ratios_and_the_fastest_library():
     assert (
         "small: Captum, 3.0 x (at its error 3.7 x, 40 nodes) and bare torch loop, 2.0 x (at its error never)." in text
     )
+    short = "| 30 numbers, 64-64, ReLU | 30.0 | 55.0 | 0.67 | 2.0 | 3.0 | - | 3.1 | - | - | Captum, 3.7 x, 40 nodes |"
+    assert short in text
+
+
+def test_the_readme_shows_the_committed_page():
+    root = pathlib.Path(__file__).parents[3]
+    page = (root / "benchmarks/results/engine.md").read_text()
+    short = page.partition("## In short")[2].partition("\n## ")[0]
+    lines = [line for line in short.splitlines() if line.startswith("|")]
+    assert len(lines) > 2 + 4
+    readme = (root / "README.md").read_text()
+    assert [line for line in lines if line not in readme] == []
 
 
 def test_equal_results_are_no_problem():
