@@ -133,6 +133,17 @@ def test_small_new_features_count_together_inside_a_slice():
     assert [(r.check, r.slice, r.feature) for r in verdict.blocking] == [("new_features", AT_NIGHT, None)]
 
 
+def test_a_feature_that_came_back_smaller_makes_no_room_for_new_ones():
+    many = of(Additive(HONEST | {"back": 0.05} | {f"leak_{i}": 0.2 for i in range(5)}, seed=2))
+    verdict = judge_model(many, of(Additive(HONEST, seed=1)), {"back": 0.3}, ValidationConfig(), TODAY)
+    assert [r.check for r in verdict.blocking] == ["new_features"]
+    assert "6 features" in verdict.blocking[0].sentence and verdict.blocking[0].value > 0.15
+    # Those that only fell are no rise.
+    fewer = of(Additive(HONEST | {"back": 0.05, "other": 0.05}, seed=2))
+    known = {"back": 0.3, "other": 0.3}
+    assert judge_model(fewer, of(Additive(HONEST, seed=1)), known, ValidationConfig(), TODAY).blessed
+
+
 def test_a_feature_that_died_inside_a_slice():
     """Below the change that retraining may make, and yet no share that retraining leaves."""
     reference = of(sliced(1, night=Part(500, {"c": 0.6}), rows=8000), NIGHT, DAY)
