@@ -62,6 +62,23 @@ def test_a_model_is_compared_with_the_newest_other(reference):
     assert reference.without_model(a.fingerprint).without_model(b.fingerprint).newest_other("x") is None
 
 
+def test_a_model_makes_no_feature_known_to_itself(reference):
+    a, b = (
+        dataclasses.replace(m, files=m.files | {"summary.json": text})
+        for m, text in zip(
+            reference.models,
+            (
+                b'{"features": [{"name": "x", "share": 0.1}], "uncovered_features": []}',
+                b'{"features": [{"name": "x", "share": 0.2}, {"name": "y", "share": 0.3}], "uncovered_features": []}',
+            ),
+            strict=True,
+        )
+    )
+    reference = dataclasses.replace(reference, models=(a, b))
+    assert reference.known_features("unknown") == {"x": 0.2, "y": 0.3}
+    assert reference.known_features(b.fingerprint) == {"x": 0.1}
+
+
 # Runs beside each other: each knows what stood when it began, and publishes that with its own verdict.
 
 

@@ -519,6 +519,17 @@ def test_a_new_feature_that_leads_needs_approval(tmp_path, passed):
     assert "leak" in read_reference(reference).pins.cut_policies
 
 
+def test_an_approval_that_was_taken_back_holds_no_more_for_the_model_that_passed_by_it(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"leak": 1.0}, seed=3))
+    case.config = {"approved_features": [{"name": "leak", "reason": "ticket 12", "until": "2999-01-01"}]}
+    *_, case.reference_uri = case.run()
+    assert case.run()[0] == 1
+    case.config = {}
+    blessed, blocking, reference = case.run()
+    assert blessed == 0 and "'leak' is new" in blocking[0]
+    assert len(read_reference(reference).models) == 1
+
+
 def test_a_removed_feature_needs_approval(tmp_path, passed):
     less = {f: w for f, w in HONEST.items() if f != "f"}
     case = judged(tmp_path, passed, Additive(less, seed=3))

@@ -102,10 +102,13 @@ class Reference:
         """Whether a model with this fingerprint has passed and stands in the history."""
         return any(m.fingerprint == fingerprint for m in self.models)
 
-    def known_features(self) -> dict[str, float]:
-        """Features that any model used, with the share that each had in the newest model that used it."""
+    def known_features(self, fingerprint: str) -> dict[str, float]:
+        """Features that any other model used, with the share that each had in the newest of those that used it.
+
+        A model that passed is no witness for itself: what it was approved for then needs an approval that holds now.
+        """
         out: dict[str, float] = {}
-        for model in self.models:
+        for model in (m for m in self.models if m.fingerprint != fingerprint):
             out |= dict.fromkeys(model.summary["uncovered_features"], 0.0)
             out |= {f["name"]: f["share"] or 0.0 for f in model.summary["features"]}
         return out

@@ -253,7 +253,7 @@ def judge_artifacts(
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
-    known = reference.known_features() if reference else {}
+    known = reference.known_features(candidate.fingerprint) if reference else {}
     verdict = judge_model(candidate.evidence(config.required_slices), _evidence(newest), known, config, today)
     return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
 
