@@ -251,6 +251,19 @@ def test_attributions_of_another_model(case, tmp_path):
     refused(case, "made from other model files")
 
 
+def test_findings_on_another_model_take_none_out_of_the_reference(tmp_path, case):
+    *_, case.reference_uri = case.run()
+    own = case.attributions_uri
+    leaking = Case(tmp_path / "other", Additive(HONEST | {"leak": 3.0}, seed=3))
+    case.attributions_uri = leaking.attributions_uri
+    refused(case, "'leak' is new")
+    case.blessing = case.evaluator_blessing(blessed=0)  # a finding on the model itself
+    *_, reference = case.run()
+    assert len(read_reference(reference).models) == 1
+    case.attributions_uri, case.blessing = own, case.evaluator_blessing()
+    assert case.run()[0] == 1
+
+
 def test_a_model_rewritten_after_it_was_explained(case):
     Path(case.model_uri, "Format-Serving", "saved_model.pb").write_text("another network")
     refused(case, "made from other model files", "rewritten")

@@ -24,7 +24,7 @@ from tfx_explain.attribution_reference.store import (
     read_references,
 )
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result, SliceOfModel
-from tfx_explain.attribution_validator.verdict import GateVerdict, judge_model, refusal
+from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, judge_model, refusal
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
@@ -264,7 +264,8 @@ def changed_reference(
     """The reference after this verdict, or None where it stays as it is.
 
     A refusal with a finding takes the model that was to be pushed out of the history: it is known by its files. Lack of
-    evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next.
+    evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next; nor
+    does a finding on attributions of other files, which is not about this model.
     """
     reference, candidate = judged.reference, judged.candidate
     if judged.verdict.blessed and candidate is not None:
@@ -276,7 +277,9 @@ def changed_reference(
         if reference.holds(candidate.fingerprint):
             return None
         return reference.with_model(record, candidate.pins)
-    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in judged.verdict.blocking)
+    own = candidate is not None and candidate.fingerprint == fingerprint
+    about = [r for r in judged.verdict.blocking if own or r.check == EVALUATOR]
+    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in about)
     if found and reference is not None and fingerprint is not None and reference.holds(fingerprint):
         return reference.without_model(fingerprint)
     return None

@@ -17,6 +17,7 @@ from tfx_explain.names import OVERALL
 
 NO_REFERENCE = "reference"
 POLICY = "policy"
+EVALUATOR = "evaluator"
 
 
 @dataclasses.dataclass(frozen=True)
