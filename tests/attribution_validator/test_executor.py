@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from tests.fixtures.artifacts import pins_of, write_attributions, write_model
 from tests.fixtures.synthetic import HONEST, Additive, Part
 from tfx.types import standard_artifacts
 
-from tfx_explain.artifacts.manifest import read_manifest
+from tfx_explain.artifacts.manifest import Stage, read_manifest
+from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.artifacts.types import AttributionAnomalies, AttributionReference, ModelAttributions
 from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.attribution_validator import anomalies as anomalies_module
@@ -338,6 +340,26 @@ def test_a_damaged_reference(case, name, fault, tmp_path, passed):
     case.reference_uri = str(shutil.copytree(passed, tmp_path / "reference"))
     damage(Path(case.reference_uri) / name, fault)
     refused(case, "lacks files" if fault == "missing" else "changed or cut short", name)
+
+
+def otherwise(case, name: str, data: bytes | None) -> None:
+    """Writes the attributions anew, one file with other bytes, or without it."""
+    manifest = read_manifest(case.attributions_uri, "ModelAttributions")
+    files = {path: manifest.read(path) for path in manifest.sha256} | {name: data}
+    stage = Stage(case.attributions_uri)
+    for path, content in files.items():
+        if content is not None:
+            stage.write(path, content)
+    stage.finish("ModelAttributions")
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [(None, "lists no file"), (b"junk", "is damaged"), (to_parquet(pa.table({"role": ["background"]})), "is damaged")],
+)
+def test_pinned_rows_that_no_later_run_could_read(case, data, part):
+    otherwise(case, "pinned_rows.parquet", data)
+    refused(case, "pinned_rows.parquet", part)
 
 
 def damage(path: Path, fault: str) -> None:

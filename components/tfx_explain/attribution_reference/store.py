@@ -170,6 +170,10 @@ def pinned_rows(data: bytes) -> tuple[tuple[str, str, bytes], ...]:
         table = pq.read_table(pa.BufferReader(data), columns=["role", "id", "example"])
     except (pa.ArrowException, KeyError) as error:
         raise ArtifactError(f"{PINNED_ROWS_FILE} is damaged: {error}") from error
+    for column, wanted in (("role", pa.string()), ("id", pa.string()), ("example", pa.binary())):
+        found = table.schema.field(column).type
+        if found != wanted or table[column].null_count:
+            raise ArtifactError(f"{PINNED_ROWS_FILE} must hold a {wanted} in each {column!r}. Received: {found}")
     return tuple(zip(*(table[c].to_pylist() for c in ("role", "id", "example")), strict=True))
 
 

@@ -21,6 +21,7 @@ from tfx_explain.attribution_reference.store import (
     SUMMARY_FILE,
     PassedModel,
     Reference,
+    pinned_rows,
     read_references,
 )
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result, SliceOfModel
@@ -201,6 +202,7 @@ def _agree(candidate: Candidate) -> None:
     unnamed = set(candidate.slices) - set(candidate.slice_keys) - {OVERALL}
     if unnamed:
         raise ArtifactError(f"summary.json does not name the slices {sorted(unnamed)}; run ExplainerGen again")
+    pinned_rows(candidate.manifest.read(PINNED_ROWS_FILE))
     candidate.pins.digest()
     candidate.pins.differences(candidate.pins, statistics.features)
 
