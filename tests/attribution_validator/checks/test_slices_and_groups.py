@@ -184,6 +184,15 @@ def test_rows_that_failed_are_counted_in_their_slice():
     assert judged(of(sliced(2, night=Part(500, failed=5), failed=5, rows=9000), NIGHT, DAY), REFERENCE).blessed
 
 
+def test_rows_that_did_not_converge_are_counted_in_their_slice():
+    """Thirty of 500 are 0.75 % of all rows and 6 % of these."""
+    verdict = judged(of(sliced(2, night=Part(500, unconverged=30)), NIGHT, DAY), REFERENCE)
+    assert verdicts(verdict, "completeness") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert [r.slice for r in verdict.blocking] == [AT_NIGHT]
+    assert "In slice hour=3: 6.00 % of the rows did not converge" in verdict.blocking[0].sentence
+    assert judged(of(sliced(2, night=Part(500, unconverged=5)), NIGHT, DAY), REFERENCE).blessed
+
+
 def test_a_slice_that_is_hardly_attributed_has_no_shares():
     faint = {f: 5e-4 * w for f, w in HONEST.items()}
     verdict = judged(of(sliced(2, night=Part(500, faint)), NIGHT, DAY), REFERENCE)
