@@ -299,6 +299,17 @@ def test_attributions_made_otherwise(case, setting, value):
     refused(case, "cannot be compared", setting)
 
 
+def test_rows_that_are_clustered_from_now_on_stay_clustered(case):
+    """Given up, the key would leave intervals narrower than they should be, and a straddled threshold inside them."""
+    clustered = pins_of(tuple(HONEST), cluster_key="user")
+    shutil.rmtree(case.attributions_uri)
+    write_attributions(Path(case.attributions_uri), case.model, case.model_uri, pins=clustered)
+    blessed, _, reference = case.run()
+    assert blessed == 1
+    later = Case(case.root / "later", Additive(HONEST | {"a": 1.02}, seed=5), reference_uri=reference)
+    refused(later, "cannot be compared", "cluster_key (None here, 'user' in the reference)")
+
+
 @pytest.mark.parametrize("pinned", ["input_baseline", "cut_policies", "bins"])
 def test_attributions_with_another_pin(case, pinned):
     pins = pins_of(tuple(HONEST))
