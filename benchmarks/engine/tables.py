@@ -44,8 +44,8 @@ def page(results: Mapping[str, Any]) -> str:
         f"of {environment['rounds']} rounds in which all took turns. Made by `make bench-engine`; what the columns "
         "mean is in `benchmarks/README.md`.\n",
         "## In short\n",
-        "How many times faster the engine is, at 50 nodes; the last column at as few nodes as leave it as complete as the "
-        "fastest library.\n",
+        "How many times faster the engine is, at 50 nodes; the last column at as few nodes as leave it as complete as "
+        "the fastest library.\n",
         _short_table(models),
         "## The engine and its bound\n",
         _engine_table(models),

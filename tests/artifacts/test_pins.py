@@ -42,3 +42,11 @@ def test_features_that_are_not_shared_do_not_count():
 def test_settings_are_named_with_both_values():
     other = dataclasses.replace(PINS, settings={"unit": "probability", "splits": ["eval"]})
     assert other.differences(PINS, []) == ["unit ('probability' here, 'logit' in the reference)"]
+
+
+def test_rows_may_be_clustered_from_now_on_but_not_otherwise_or_no_more():
+    a, b = (dataclasses.replace(PINS, settings=PINS.settings | {"cluster_key": key}) for key in ("user", "plane"))
+    assert a.differences(PINS, ["x"]) == []
+    assert a.differences(a, ["x"]) == []
+    assert PINS.differences(a, []) == ["cluster_key (None here, 'user' in the reference)"]
+    assert b.differences(a, []) == ["cluster_key ('plane' here, 'user' in the reference)"]

@@ -1,11 +1,13 @@
 import dataclasses
 
+import pyarrow as pa
 import pytest
 from tests.fixtures.artifacts import pins_of
 from tests.fixtures.parquet import pinned_rows
 from tests.fixtures.synthetic import HONEST, Additive
 
-from tfx_explain.artifacts.statistics import write_statistics
+from tfx_explain.artifacts.manifest import ArtifactError
+from tfx_explain.artifacts.statistics import to_parquet, write_statistics
 from tfx_explain.attribution_reference.store import (
     MAX_MODELS,
     PassedModel,
@@ -14,6 +16,7 @@ from tfx_explain.attribution_reference.store import (
     read_references,
     write_reference,
 )
+from tfx_explain.attribution_reference.store import pinned_rows as read_pinned_rows
 from tfx_explain.names import OVERALL
 
 pytestmark = pytest.mark.tf
@@ -60,6 +63,30 @@ def test_a_model_is_compared_with_the_newest_other(reference):
     assert reference.newest_other(b.fingerprint) is a
     assert reference.without_model(b.fingerprint).newest_other(a.fingerprint) is a
     assert reference.without_model(a.fingerprint).without_model(b.fingerprint).newest_other("x") is None
+
+
+def test_a_model_makes_no_feature_known_to_itself(reference):
+    a, b = (
+        dataclasses.replace(m, files=m.files | {"summary.json": text})
+        for m, text in zip(
+            reference.models,
+            (
+                b'{"features": [{"name": "x", "share": 0.1}], "uncovered_features": []}',
+                b'{"features": [{"name": "x", "share": 0.2}, {"name": "y", "share": 0.3}], "uncovered_features": []}',
+            ),
+            strict=True,
+        )
+    )
+    reference = dataclasses.replace(reference, models=(a, b))
+    assert reference.known_features("unknown") == {"x": 0.2, "y": 0.3}
+    assert reference.known_features(b.fingerprint) == {"x": 0.1}
+
+
+@pytest.mark.parametrize("values", [{"role": [1]}, {"id": [b"1"]}, {"example": ["x"]}, {"example": [None]}])
+def test_pinned_rows_of_another_type_are_refused(values):
+    columns = {"role": ["background"], "id": ["1"], "example": [b"x"]} | values
+    with pytest.raises(ArtifactError, match=f"must hold a .* in each '{next(iter(values))}'"):
+        read_pinned_rows(to_parquet(pa.table(columns)))
 
 
 # Runs beside each other: each knows what stood when it began, and publishes that with its own verdict.

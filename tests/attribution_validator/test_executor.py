@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from tests.fixtures.artifacts import pins_of, write_attributions, write_model
 from tests.fixtures.synthetic import HONEST, Additive, Part
 from tfx.types import standard_artifacts
 
-from tfx_explain.artifacts.manifest import read_manifest
+from tfx_explain.artifacts.manifest import Stage, read_manifest
+from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.artifacts.types import AttributionAnomalies, AttributionReference, ModelAttributions
 from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.attribution_validator import anomalies as anomalies_module
@@ -251,6 +253,19 @@ def test_attributions_of_another_model(case, tmp_path):
     refused(case, "made from other model files")
 
 
+def test_findings_on_another_model_take_none_out_of_the_reference(tmp_path, case):
+    *_, case.reference_uri = case.run()
+    own = case.attributions_uri
+    leaking = Case(tmp_path / "other", Additive(HONEST | {"leak": 3.0}, seed=3))
+    case.attributions_uri = leaking.attributions_uri
+    refused(case, "'leak' is new")
+    case.blessing = case.evaluator_blessing(blessed=0)  # a finding on the model itself
+    *_, reference = case.run()
+    assert len(read_reference(reference).models) == 1
+    case.attributions_uri, case.blessing = own, case.evaluator_blessing()
+    assert case.run()[0] == 1
+
+
 def test_a_model_rewritten_after_it_was_explained(case):
     Path(case.model_uri, "Format-Serving", "saved_model.pb").write_text("another network")
     refused(case, "made from other model files", "rewritten")
@@ -282,6 +297,17 @@ def test_attributions_made_otherwise(case, setting, value):
     pins = pins_of(tuple(HONEST), **{setting: value})
     write_attributions(Path(case.attributions_uri), case.model, case.model_uri, pins=pins)
     refused(case, "cannot be compared", setting)
+
+
+def test_rows_that_are_clustered_from_now_on_stay_clustered(case):
+    """Given up, the key would leave intervals narrower than they should be, and a straddled threshold inside them."""
+    clustered = pins_of(tuple(HONEST), cluster_key="user")
+    shutil.rmtree(case.attributions_uri)
+    write_attributions(Path(case.attributions_uri), case.model, case.model_uri, pins=clustered)
+    blessed, _, reference = case.run()
+    assert blessed == 1
+    later = Case(case.root / "later", Additive(HONEST | {"a": 1.02}, seed=5), reference_uri=reference)
+    refused(later, "cannot be compared", "cluster_key (None here, 'user' in the reference)")
 
 
 @pytest.mark.parametrize("pinned", ["input_baseline", "cut_policies", "bins"])
@@ -325,6 +351,26 @@ def test_a_damaged_reference(case, name, fault, tmp_path, passed):
     case.reference_uri = str(shutil.copytree(passed, tmp_path / "reference"))
     damage(Path(case.reference_uri) / name, fault)
     refused(case, "lacks files" if fault == "missing" else "changed or cut short", name)
+
+
+def otherwise(case, name: str, data: bytes | None) -> None:
+    """Writes the attributions anew, one file with other bytes, or without it."""
+    manifest = read_manifest(case.attributions_uri, "ModelAttributions")
+    files = {path: manifest.read(path) for path in manifest.sha256} | {name: data}
+    stage = Stage(case.attributions_uri)
+    for path, content in files.items():
+        if content is not None:
+            stage.write(path, content)
+    stage.finish("ModelAttributions")
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [(None, "lists no file"), (b"junk", "is damaged"), (to_parquet(pa.table({"role": ["background"]})), "is damaged")],
+)
+def test_pinned_rows_that_no_later_run_could_read(case, data, part):
+    otherwise(case, "pinned_rows.parquet", data)
+    refused(case, "pinned_rows.parquet", part)
 
 
 def damage(path: Path, fault: str) -> None:
@@ -517,6 +563,17 @@ def test_a_new_feature_that_leads_needs_approval(tmp_path, passed):
     blessed, _, reference = case.run()
     assert blessed == 1
     assert "leak" in read_reference(reference).pins.cut_policies
+
+
+def test_an_approval_that_was_taken_back_holds_no_more_for_the_model_that_passed_by_it(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"leak": 1.0}, seed=3))
+    case.config = {"approved_features": [{"name": "leak", "reason": "ticket 12", "until": "2999-01-01"}]}
+    *_, case.reference_uri = case.run()
+    assert case.run()[0] == 1
+    case.config = {}
+    blessed, blocking, reference = case.run()
+    assert blessed == 0 and "'leak' is new" in blocking[0]
+    assert len(read_reference(reference).models) == 1
 
 
 def test_a_removed_feature_needs_approval(tmp_path, passed):

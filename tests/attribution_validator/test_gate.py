@@ -357,6 +357,44 @@ def test_a_verdict_goes_with_its_model():
         check_gate([*gated, other, pusher])
 
 
+@pytest.mark.parametrize("asked", [{}, {"producer_component_id": "Trainer"}, {"producer_component_id": "OtherTrainer"}])
+def test_a_verdict_is_not_on_whatever_model_a_query_finds(asked):
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    found = types.Channel(type=standard_artifacts.Model, **asked)
+    pusher = toy.ToyPusher(found, by_id(gated)[GATE_NODE_ID].outputs["blessing"]).with_id("Pusher")
+    with pytest.raises(ValueError, match="'Pusher'.*no node is sure to have made on a verdict about that of 'Trainer'"):
+        check_gate([*gated, pusher])
+
+
+def test_a_verdict_is_not_on_one_of_several_models():
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    other = toy.ToyTrainer(0.9).with_id("OtherTrainer")
+    either = channel_lib.union([by_id(gated)["Trainer"].outputs["model"], other.outputs["model"]])
+    pusher = toy.ToyPusher(either, by_id(gated)[GATE_NODE_ID].outputs["blessing"]).with_id("Pusher")
+    with pytest.raises(ValueError, match="'Pusher'.*no node is sure to have made"):
+        check_gate([*gated, other, pusher])
+
+
+def test_a_verdict_that_is_a_condition_goes_with_its_model():
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    other, trainer = toy.ToyTrainer(0.9).with_id("OtherTrainer"), by_id(gated)["Trainer"]
+    with Cond(by_id(gated)[GATE_NODE_ID].outputs["blessing"].future()[0].custom_property("blessed") == 1):
+        good = toy.ToyPusher(trainer.outputs["model"]).with_id("Good")
+        bad = toy.ToyPusher(other.outputs["model"]).with_id("Bad")
+    check_gate([*gated, good])
+    with pytest.raises(ValueError, match="'Bad'.*the model of 'OtherTrainer' on a verdict about that of 'Trainer'"):
+        check_gate([*gated, other, good, bad])
+
+
+def test_a_verdict_that_a_query_may_not_find_is_refused():
+    """Nothing would order it behind the gate, and Pusher pushes where its optional blessing is empty."""
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    found = types.Channel(type=standard_artifacts.ModelBlessing, producer_component_id=GATE_NODE_ID)
+    pusher = toy.ToyPusher(by_id(gated)["Trainer"].outputs["model"], found).with_id("Pusher")
+    with pytest.raises(ValueError, match="'Pusher'.*asks the metadata store for a blessing"):
+        check_gate([*gated, pusher])
+
+
 def test_an_earlier_runs_verdict_is_not_this_runs():
     nodes = toy.ungated(0.3)
     gated = add_attribution_gate(nodes[:3])

@@ -1,5 +1,7 @@
 """Which rows are explained and what they weigh: rare slices, equal rows, example weights and clusters."""
 
+import json
+
 import numpy as np
 import pytest
 from tests.explainer_gen.evidence_data import (
@@ -135,6 +137,7 @@ def test_rows_of_a_cluster_stay_together(model, tmp_path):
     alone = [numbers(rng.normal(size=3)) for _ in range(40)]
     chosen = config(cluster_key="u", keep_features=("u",), max_examples=2000, permutation_importance={"repeats": 0})
     summary = explain(tmp_path / "out", model, write_examples(tmp_path / "examples", [*rows, *alone]), chosen)
+    assert json.loads((tmp_path / "out" / "pins.json").read_text())["settings"]["cluster_key"] == "u"
     sample = row_table(tmp_path / "out")
     clustered = sample[sample["feature_u"].notna()]
     by_user = clustered.groupby("feature_u")

@@ -17,6 +17,7 @@ Values = tuple[str, tuple[float | int | bytes, ...]]
 PINS_FILE = "pins.json"
 PINNED_ROWS_FILE = "pinned_rows.parquet"
 _NAMED = 3
+_CLUSTER_KEY = "cluster_key"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Pins:
 
     Attributes:
       settings: `unit`, `output`, `num_targets`, `link`, `target`, `method`, `splits`: what is explained; `background`
-        with expected gradients, `smoothgrad` with that method, `example_weight_key` where rows have weights.
+        with expected gradients, `smoothgrad` with that method, `example_weight_key` where rows have weights,
+        `cluster_key` where rows depend on each other.
       input_baseline: raw value of each feature.
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.
@@ -94,10 +96,15 @@ class Pins:
         return _digest([dict(self.settings), {f: self.feature_digest(f) for f in self.cut_policies}])
 
     def differences(self, other: Pins, features: Iterable[str]) -> list[str]:
-        """What keeps two sets of pins from being comparable over `features`, in words; empty when they are."""
+        """What keeps two sets of pins from being comparable over `features`, in words; empty when they are.
+
+        A cluster_key that the reference `other` lacks is no difference: it moves no number of either, and only makes
+        intervals as wide as they should be. One that is given up or replaced makes them narrower without a word.
+        """
+        free = {_CLUSTER_KEY} - {*other.settings}
         out = [
             f"{key} ({self.settings.get(key)!r} here, {other.settings.get(key)!r} in the reference)"
-            for key in sorted({*self.settings, *other.settings})
+            for key in sorted({*self.settings, *other.settings} - free)
             if self.settings.get(key) != other.settings.get(key)
         ]
         moved = [f for f in sorted(features) if self.feature_digest(f) != other.feature_digest(f)]

@@ -102,10 +102,13 @@ class Reference:
         """Whether a model with this fingerprint has passed and stands in the history."""
         return any(m.fingerprint == fingerprint for m in self.models)
 
-    def known_features(self) -> dict[str, float]:
-        """Features that any model used, with the share that each had in the newest model that used it."""
+    def known_features(self, fingerprint: str) -> dict[str, float]:
+        """Features that any other model used, with the share that each had in the newest of those that used it.
+
+        A model that passed is no witness for itself: what it was approved for then needs an approval that holds now.
+        """
         out: dict[str, float] = {}
-        for model in self.models:
+        for model in (m for m in self.models if m.fingerprint != fingerprint):
             out |= dict.fromkeys(model.summary["uncovered_features"], 0.0)
             out |= {f["name"]: f["share"] or 0.0 for f in model.summary["features"]}
         return out
@@ -167,6 +170,10 @@ def pinned_rows(data: bytes) -> tuple[tuple[str, str, bytes], ...]:
         table = pq.read_table(pa.BufferReader(data), columns=["role", "id", "example"])
     except (pa.ArrowException, KeyError) as error:
         raise ArtifactError(f"{PINNED_ROWS_FILE} is damaged: {error}") from error
+    for column, wanted in (("role", pa.string()), ("id", pa.string()), ("example", pa.binary())):
+        found = table.schema.field(column).type
+        if found != wanted or table[column].null_count:
+            raise ArtifactError(f"{PINNED_ROWS_FILE} must hold a {wanted} in each {column!r}. Received: {found}")
     return tuple(zip(*(table[c].to_pylist() for c in ("role", "id", "example")), strict=True))
 
 

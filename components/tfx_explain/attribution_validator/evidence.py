@@ -21,10 +21,11 @@ from tfx_explain.attribution_reference.store import (
     SUMMARY_FILE,
     PassedModel,
     Reference,
+    pinned_rows,
     read_references,
 )
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result, SliceOfModel
-from tfx_explain.attribution_validator.verdict import GateVerdict, judge_model, refusal
+from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, judge_model, refusal
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
@@ -201,6 +202,7 @@ def _agree(candidate: Candidate) -> None:
     unnamed = set(candidate.slices) - set(candidate.slice_keys) - {OVERALL}
     if unnamed:
         raise ArtifactError(f"summary.json does not name the slices {sorted(unnamed)}; run ExplainerGen again")
+    pinned_rows(candidate.manifest.read(PINNED_ROWS_FILE))
     candidate.pins.digest()
     candidate.pins.differences(candidate.pins, statistics.features)
 
@@ -253,7 +255,7 @@ def judge_artifacts(
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
-    known = reference.known_features() if reference else {}
+    known = reference.known_features(candidate.fingerprint) if reference else {}
     verdict = judge_model(candidate.evidence(config.required_slices), _evidence(newest), known, config, today)
     return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
 
@@ -264,7 +266,8 @@ def changed_reference(
     """The reference after this verdict, or None where it stays as it is.
 
     A refusal with a finding takes the model that was to be pushed out of the history: it is known by its files. Lack of
-    evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next.
+    evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next; nor
+    does a finding on attributions of other files, which is not about this model.
     """
     reference, candidate = judged.reference, judged.candidate
     if judged.verdict.blessed and candidate is not None:
@@ -276,7 +279,9 @@ def changed_reference(
         if reference.holds(candidate.fingerprint):
             return None
         return reference.with_model(record, candidate.pins)
-    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in judged.verdict.blocking)
+    own = candidate is not None and candidate.fingerprint == fingerprint
+    about = [r for r in judged.verdict.blocking if own or r.check == EVALUATOR]
+    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in about)
     if found and reference is not None and fingerprint is not None and reference.holds(fingerprint):
         return reference.without_model(fingerprint)
     return None

@@ -23,7 +23,7 @@ from tfx_explain.attribution_reference.store import write_reference
 from tfx_explain.attribution_validator.anomalies import write_anomalies
 from tfx_explain.attribution_validator.checks.base import Result
 from tfx_explain.attribution_validator.evidence import Judged, changed_reference, judge_artifacts
-from tfx_explain.attribution_validator.verdict import GateVerdict, refusal
+from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, refusal
 from tfx_explain.config import ValidationConfig
 
 _INT64_MAX = 1 << 63
@@ -71,16 +71,16 @@ def blessing_results(blessing: types.Artifact, model: types.Artifact) -> list[Re
             "The incoming blessing names no model: Evaluator gave no verdict, as it does when no threshold is "
             "configured. Add a value threshold to its EvalConfig."
         )
-        return [refusal("evaluator", sentence)]
+        return [refusal(EVALUATOR, sentence)]
     if uri != model.uri or not _same_id(given, model.id):
         sentence = (
             f"The incoming blessing is for the model {uri} (id {given}), the model to push is {model.uri} (id "
             f"{model.id}): wire Evaluator and the gate to the same model."
         )
-        return [refusal("evaluator", sentence)]
+        return [refusal(EVALUATOR, sentence)]
     if not _same_id(blessing.get_custom_property(properties.BLESSED), 1):
-        return [refusal("evaluator", "Evaluator did not bless this model: see its own report.", "FAIL")]
-    return [Result("evaluator", "PASS", "block", "Evaluator blessed this model.")]
+        return [refusal(EVALUATOR, "Evaluator did not bless this model: see its own report.", "FAIL")]
+    return [Result(EVALUATOR, "PASS", "block", "Evaluator blessed this model.")]
 
 
 def _same_id(given: Any, wanted: int) -> bool:

@@ -253,6 +253,10 @@ def _problems(
         read = [channel.type for channel in [*inputs.values(), *(channel for _, channel in conditions)]]
         if standard_artifacts.ModelBlessing not in read:
             yield f"{node.id!r}: it pushes without a blessing. Set model_blessing to that of {_any(gates)}."
+        judges = [j for _, c in conditions if isinstance(j := wiring.producer(c), AttributionValidator)]
+        if judges and all(channel.type is not standard_artifacts.ModelBlessing for channel in inputs.values()):
+            models = [channel for channel in inputs.values() if channel.type is standard_artifacts.Model]
+            yield from _problems_of_models(node, models, judges)
 
     if isinstance(node, resolver.Resolver):
         yield from _problems_of_resolver(node, nodes, gates, for_kubeflow)
@@ -264,19 +268,13 @@ def _problems_of_pair(
     node: base_node.BaseNode, inputs: Mapping[str, types.BaseChannel], gates: set[str]
 ) -> Iterator[str]:
     """A verdict is on one model: whoever reads both must read that model, and this run's verdict."""
-    models = [c for c in inputs.values() if c.type is standard_artifacts.Model and wiring.producer(c) is not None]
+    models = [c for c in inputs.values() if c.type is standard_artifacts.Model]
     for key, blessing in inputs.items():
         if blessing.type is not standard_artifacts.ModelBlessing or isinstance(blessing, channel_lib.UnionChannel):
             continue
         judge = wiring.producer(blessing)
         if isinstance(judge, AttributionValidator):
-            judged = judge.spec.inputs["model"]
-            for model in models:
-                if _source(model) != _source(judged):
-                    yield (
-                        f"{node.id!r}: it takes the model of {wiring.producer_id(model)!r} on a verdict about that of "
-                        f"{wiring.producer_id(judged)!r}. Give both the same model."
-                    )
+            yield from _problems_of_models(node, models, [judge])
         elif isinstance(judge, resolver.Resolver):
             together = all(wiring.producer(model) is judge for model in models)
             if wiring.strategy(judge)[0] is not LatestGatedModel or not together:
@@ -284,6 +282,28 @@ def _problems_of_pair(
                     f"{node.id!r}: input {key!r} is a blessing that {judge.id!r} resolves, maybe of an earlier run and "
                     f"of another model. Give it that of {_any(gates)}, or model and blessing of one LatestGatedModel."
                 )
+        elif judge is None and all(_is_gated(leaf, gates) for leaf in wiring.leaves(blessing)):
+            yield (
+                f"{node.id!r}: input {key!r} asks the metadata store for a blessing, and may find none, or that of an "
+                f"earlier run; without any, Pusher pushes. Give it the output 'blessing' of {_any(gates)} itself."
+            )
+
+
+def _problems_of_models(
+    node: base_node.BaseNode, models: Iterable[types.BaseChannel], judges: list[AttributionValidator]
+) -> Iterator[str]:
+    """Models that a node takes on verdicts of which none is about them."""
+    judged = [judge.spec.inputs["model"] for judge in judges]
+    for model in models:
+        known = wiring.producer(model) is not None
+        if any(model is one or (known and _source(model) == _source(one)) for one in judged):
+            continue
+        taken = f"the model of {wiring.producer_id(model)!r}" if known else "a model that no node is sure to have made"
+        about = " or ".join(repr(wiring.producer_id(one)) for one in judged)
+        yield (
+            f"{node.id!r}: it takes {taken} on a verdict about that of {about}. Give both the same model, as the "
+            "output of its node."
+        )
 
 
 def _source(channel: types.BaseChannel) -> tuple[base_node.BaseNode | None, str | None]:

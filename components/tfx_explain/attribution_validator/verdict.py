@@ -17,6 +17,7 @@ from tfx_explain.names import OVERALL
 
 NO_REFERENCE = "reference"
 POLICY = "policy"
+EVALUATOR = "evaluator"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ def judge_model(
     Args:
       candidate: the model to judge.
       reference: the newest model that passed, or None on a first run.
-      known_features: features that any model of the reference used, with their last share.
+      known_features: features that any other model of the reference used, with their last share.
       config: the policy.
       today: decides whether approvals and `without_reference` still hold.
     """

@@ -325,6 +325,8 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             **({"crosses": spec.config.crosses} if spec.config.crosses != "pair" else {}),
             # Shares of rows that weigh otherwise are shares of other rows.
             **({} if spec.example_weight is None else {"example_weight_key": spec.example_weight.key}),
+            # Without it, intervals of rows that depend on each other are narrower than they should be.
+            **({} if spec.config.cluster_key is None else {"cluster_key": spec.config.cluster_key}),
         },
         input_baseline=model.input_baseline,
         bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),

@@ -133,6 +133,17 @@ def test_small_new_features_count_together_inside_a_slice():
     assert [(r.check, r.slice, r.feature) for r in verdict.blocking] == [("new_features", AT_NIGHT, None)]
 
 
+def test_a_feature_that_came_back_smaller_makes_no_room_for_new_ones():
+    many = of(Additive(HONEST | {"back": 0.05} | {f"leak_{i}": 0.2 for i in range(5)}, seed=2))
+    verdict = judge_model(many, of(Additive(HONEST, seed=1)), {"back": 0.3}, ValidationConfig(), TODAY)
+    assert [r.check for r in verdict.blocking] == ["new_features"]
+    assert "6 features" in verdict.blocking[0].sentence and verdict.blocking[0].value > 0.15
+    # Those that only fell are no rise.
+    fewer = of(Additive(HONEST | {"back": 0.05, "other": 0.05}, seed=2))
+    known = {"back": 0.3, "other": 0.3}
+    assert judge_model(fewer, of(Additive(HONEST, seed=1)), known, ValidationConfig(), TODAY).blessed
+
+
 def test_a_feature_that_died_inside_a_slice():
     """Below the change that retraining may make, and yet no share that retraining leaves."""
     reference = of(sliced(1, night=Part(500, {"c": 0.6}), rows=8000), NIGHT, DAY)
@@ -171,6 +182,15 @@ def test_rows_that_failed_are_counted_in_their_slice():
     assert verdicts(verdict, "evidence_floor") == {"overall": "PASS", AT_NIGHT: "INCONCLUSIVE", BY_DAY: "PASS"}
     assert "could not be explained" in one(verdict, "evidence_floor", AT_NIGHT).sentence
     assert judged(of(sliced(2, night=Part(500, failed=5), failed=5, rows=9000), NIGHT, DAY), REFERENCE).blessed
+
+
+def test_rows_that_did_not_converge_are_counted_in_their_slice():
+    """Thirty of 500 are 0.75 % of all rows and 6 % of these."""
+    verdict = judged(of(sliced(2, night=Part(500, unconverged=30)), NIGHT, DAY), REFERENCE)
+    assert verdicts(verdict, "completeness") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert [r.slice for r in verdict.blocking] == [AT_NIGHT]
+    assert "In slice hour=3: 6.00 % of the rows did not converge" in verdict.blocking[0].sentence
+    assert judged(of(sliced(2, night=Part(500, unconverged=5)), NIGHT, DAY), REFERENCE).blessed
 
 
 def test_a_slice_that_is_hardly_attributed_has_no_shares():

@@ -193,8 +193,8 @@ class Evidence:
         Args:
           candidate: the model to judge.
           reference: the newest model that passed, other than the candidate where there is another.
-          known_features: features that any model of the reference used, with the share that each had in the newest of
-            those that used it.
+          known_features: features that any other model of the reference used, with the share that each had in the
+            newest of those that used it.
           seed: of the draws, from the contents' fingerprints.
           today: for approvals that end.
           floor: what a required slice must hold to be judged.

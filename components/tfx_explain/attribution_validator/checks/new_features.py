@@ -75,10 +75,10 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
 def _together(
     evidence: Evidence, config: ValidationConfig, part: SliceEvidence, columns: list[int], shares: np.ndarray
 ) -> Result:
-    """Many small new features are as much of the model as a large one."""
+    """Many small new features are as much of the model as a large one; one that fell makes no room for others."""
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
-    before = sum(evidence.known_features.get(features[i], 0.0) for i in columns)
-    measured = measure(shares[:, columns].sum(axis=1) - before, part.filled)
+    before = np.array([evidence.known_features.get(features[i], 0.0) for i in columns])
+    measured = measure(np.maximum(shares[:, columns] - before, 0.0).sum(axis=1), part.filled)
     verdict = _judged(measured, rule.threshold)
     names = ", ".join(repr(features[i]) for i in columns[:5]) + (" and others" if len(columns) > 5 else "")
     sentence = (
