@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.fixtures.artifacts import pins_of, write_attributions, write_model
 from tests.fixtures.synthetic import HONEST, Additive, Part
@@ -785,6 +786,17 @@ def test_a_leak_in_two_copies(tmp_path):
     case.config["dominant_features"] = {"leak + leak_copy": {"max_share": 0.5, "reason": "by nature"}}
     *_, reference = case.run()
     assert "group_statistics.parquet" in read_reference(reference).models[-1].files
+
+
+def test_groups_that_the_statistics_lack_are_missed(tmp_path):
+    weights = {"a": 0.7, "b": -0.6, "c": 0.5, "d": 0.4, "leak": 1.25, "leak_copy": 1.25}
+    case = Case(
+        tmp_path, Additive(weights, seed=1, copies={"leak_copy": "leak"}), config={"without_reference": FIRST_RUN}
+    )
+    refused(case, "move together")
+    groups = pq.read_table(Path(case.attributions_uri) / "group_statistics.parquet")
+    otherwise(case, "group_statistics.parquet", to_parquet(groups.slice(0, 0)))
+    refused(case, "hold different groups")
 
 
 def test_attributions_of_an_earlier_release_hold_no_groups(tmp_path):

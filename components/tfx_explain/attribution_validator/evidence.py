@@ -199,6 +199,13 @@ def _agree(candidate: Candidate) -> None:
             raise ArtifactError(
                 f"summary.json and the statistics count different rows in {entry['name']}; run ExplainerGen again"
             )
+    if candidate.manifest.format_version > 1:
+        told = {(name, tuple(members)) for name, members in summary["groups"].items()}
+        for name in candidate.slices:
+            if told != set(candidate.groups[name].groups if name in candidate.groups else ()):
+                raise ArtifactError(
+                    f"summary.json and the statistics of {name} hold different groups; run ExplainerGen again"
+                )
     unnamed = set(candidate.slices) - set(candidate.slice_keys) - {OVERALL}
     if unnamed:
         raise ArtifactError(f"summary.json does not name the slices {sorted(unnamed)}; run ExplainerGen again")
