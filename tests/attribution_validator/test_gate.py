@@ -2,11 +2,13 @@ import pytest
 import toy_pipeline as toy
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx import types
+from tfx.components import InfraValidator, Pusher
 from tfx.dsl.components.common import resolver
 from tfx.dsl.experimental.conditionals.conditional import Cond
 from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
 from tfx.orchestration import pipeline
+from tfx.proto import infra_validator_pb2, pusher_pb2
 from tfx.types import channel as channel_lib
 from tfx.types import standard_artifacts
 
@@ -373,6 +375,45 @@ def test_a_verdict_is_not_on_one_of_several_models():
     pusher = toy.ToyPusher(either, by_id(gated)[GATE_NODE_ID].outputs["blessing"]).with_id("Pusher")
     with pytest.raises(ValueError, match="'Pusher'.*no node is sure to have made"):
         check_gate([*gated, other, pusher])
+
+
+def pusher_of_an_infra_blessing(gated, model):
+    """Without a model, Pusher takes the one that InfraValidator made a warm-up request of."""
+    validator = InfraValidator(
+        model=model,
+        serving_spec=infra_validator_pb2.ServingSpec(),
+        request_spec=infra_validator_pb2.RequestSpec(make_warmup=True),
+    )
+    pusher = Pusher(
+        infra_blessing=validator.outputs["blessing"],
+        model_blessing=by_id(gated)[GATE_NODE_ID].outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(),
+    )
+    return [validator, pusher.with_id("PusherOfInfraBlessing")]
+
+
+def test_a_verdict_goes_with_the_model_of_an_infra_blessing():
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    check_gate([*gated, *pusher_of_an_infra_blessing(gated, by_id(gated)["Trainer"].outputs["model"])])
+
+
+def test_a_verdict_is_not_on_the_model_of_another_infra_blessing():
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    other = toy.ToyTrainer(0.9).with_id("OtherTrainer")
+    nodes = [*gated, other, *pusher_of_an_infra_blessing(gated, other.outputs["model"])]
+    with pytest.raises(ValueError, match="'PusherOfInfraBlessing': it takes the model of 'OtherTrainer' on a verdict"):
+        check_gate(nodes)
+
+
+def test_what_pushes_in_a_pipeline_of_its_own_is_refused():
+    gated = add_attribution_gate(toy.ungated(0.3)[:3])
+    trainer = toy.ToyTrainer(0.9).with_id("InnerTrainer")
+    evaluator = toy.ToyEvaluator(trainer.outputs["examples"], trainer.outputs["model"]).with_id("InnerEvaluator")
+    pusher = toy.ToyPusher(trainer.outputs["model"], evaluator.outputs["blessing"]).with_id("InnerPusher")
+    inner = pipeline.Pipeline("inner", components=[trainer, evaluator, pusher])
+    with pytest.raises(ValueError, match="'inner': it is a pipeline of its own, which holds 'InnerPusher'"):
+        check_gate([*gated, inner])
+    check_gate([*gated, pipeline.Pipeline("trains", components=[toy.ToyTrainer(0.5).with_id("Another")])])
 
 
 def test_a_verdict_that_is_a_condition_goes_with_its_model():

@@ -140,9 +140,9 @@ def check_gate(components: Iterable[base_node.BaseNode] | pipeline.Pipeline, *, 
 
     Raises:
       ValueError: naming every node at fault: one that reads another ModelBlessing than the gate's, by an input, a
-        condition or a placeholder; one that reads a union of blessings; one that pushes without any blessing; a
-        resolver that takes any blessing, or whose gate names no gate of the pipeline. Or the nodes belong to a
-        Pipeline already, which alone knows their conditions.
+        condition or a placeholder; one that reads a union of blessings; one that pushes without any blessing, another
+        model than the judged one, or in a pipeline of its own; a resolver that takes any blessing, or whose gate names
+        no gate of the pipeline. Or the nodes belong to a Pipeline already, which alone knows their conditions.
     """
     if isinstance(components, pipeline.Pipeline):
         nodes, registry = components.components, components.dsl_context_registry
@@ -231,6 +231,13 @@ def _problems(
     for_kubeflow: bool,
 ) -> Iterator[str]:
     """What is wrong with one node, a sentence each."""
+    if isinstance(node, pipeline.Pipeline):
+        pushers = [inner.id for inner in _inner(node) if _pushes(inner)]
+        if pushers:
+            yield (
+                f"{node.id!r}: it is a pipeline of its own, which holds {', '.join(map(repr, pushers))}: what pushes "
+                "there is not compared with the gate. Put its nodes among those of the outer pipeline."
+            )
     inputs = wiring.input_channels(node)
     for key, channel in inputs.items():
         if channel.type is standard_artifacts.ModelBlessing and isinstance(channel, channel_lib.UnionChannel):
@@ -248,15 +255,13 @@ def _problems(
                     f"Write it on that of {_any(gates)}."
                 )
 
-    pushes = any(channel.type is standard_artifacts.PushedModel for channel in node.outputs.values())
-    if pushes and not isinstance(node, resolver.Resolver):
+    if _pushes(node):
         read = [channel.type for channel in [*inputs.values(), *(channel for _, channel in conditions)]]
         if standard_artifacts.ModelBlessing not in read:
             yield f"{node.id!r}: it pushes without a blessing. Set model_blessing to that of {_any(gates)}."
         judges = [j for _, c in conditions if isinstance(j := wiring.producer(c), AttributionValidator)]
         if judges and all(channel.type is not standard_artifacts.ModelBlessing for channel in inputs.values()):
-            models = [channel for channel in inputs.values() if channel.type is standard_artifacts.Model]
-            yield from _problems_of_models(node, models, judges)
+            yield from _problems_of_models(node, _models(inputs), judges)
 
     if isinstance(node, resolver.Resolver):
         yield from _problems_of_resolver(node, nodes, gates, for_kubeflow)
@@ -264,11 +269,25 @@ def _problems(
         yield from _problems_of_pair(node, inputs, gates)
 
 
+def _pushes(node: base_node.BaseNode) -> bool:
+    pushed = any(channel.type is standard_artifacts.PushedModel for channel in node.outputs.values())
+    return pushed and not isinstance(node, resolver.Resolver)
+
+
+def _inner(outer: pipeline.Pipeline) -> Iterator[base_node.BaseNode]:
+    """All nodes of a pipeline, those of pipelines within it among them."""
+    for node in outer.components:
+        if isinstance(node, pipeline.Pipeline):
+            yield from _inner(node)
+        else:
+            yield node
+
+
 def _problems_of_pair(
     node: base_node.BaseNode, inputs: Mapping[str, types.BaseChannel], gates: set[str]
 ) -> Iterator[str]:
     """A verdict is on one model: whoever reads both must read that model, and this run's verdict."""
-    models = [c for c in inputs.values() if c.type is standard_artifacts.Model]
+    models = _models(inputs)
     for key, blessing in inputs.items():
         if blessing.type is not standard_artifacts.ModelBlessing or isinstance(blessing, channel_lib.UnionChannel):
             continue
@@ -287,6 +306,17 @@ def _problems_of_pair(
                 f"{node.id!r}: input {key!r} asks the metadata store for a blessing, and may find none, or that of an "
                 f"earlier run; without any, Pusher pushes. Give it the output 'blessing' of {_any(gates)} itself."
             )
+
+
+def _models(inputs: Mapping[str, types.BaseChannel]) -> list[types.BaseChannel]:
+    """The models that a node takes; without any, Pusher takes the one that InfraValidator put into its blessing."""
+    models = [channel for channel in inputs.values() if channel.type is standard_artifacts.Model]
+    for channel in () if models else inputs.values():
+        if channel.type is standard_artifacts.InfraBlessing:
+            validator = wiring.producer(channel)
+            tried = {} if validator is None else wiring.input_channels(validator)
+            models.append(tried.get("model", channel))
+    return models
 
 
 def _problems_of_models(
