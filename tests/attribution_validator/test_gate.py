@@ -3,6 +3,7 @@ import toy_pipeline as toy
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx import types
 from tfx.components import InfraValidator, Pusher
+from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.dsl.experimental.conditionals.conditional import Cond
 from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
@@ -109,14 +110,18 @@ def test_components_come_out_in_an_order_that_pipeline_makes_its_own():
     assert ids.index("latest_blessed_model_resolver") < ids.index("Evaluator")
 
 
-def test_an_optional_blessing_stays_optional_and_own_channels_win():
+def test_an_optional_blessing_stays_optional_but_for_a_pusher_and_own_channels_win():
     components = toy.ungated(0.3)
     trainer, _, evaluator, pusher = components
-    pusher.spec.inputs["model_blessing"] = evaluator.outputs["blessing"].as_optional()
+    optional = evaluator.outputs["blessing"].as_optional()
+    pusher.spec.inputs["model_blessing"] = optional
+    reader = toy.ToyReader(trainer.outputs["model"], optional).with_id("Reader")
     other = toy.ToyTrainer(0.4).with_id("Other")
-    gated = by_id(add_attribution_gate([*components, other], examples=other.outputs["examples"]))
-    assert pusher.inputs["model_blessing"].producer_component_id == GATE_NODE_ID
-    assert pusher.inputs["model_blessing"].is_optional
+    gated = by_id(add_attribution_gate([*components, reader, other], examples=other.outputs["examples"]))
+    for node in (pusher, reader):
+        assert node.inputs["model_blessing"].producer_component_id == GATE_NODE_ID
+    assert reader.inputs["model_blessing"].is_optional
+    assert not pusher.inputs["model_blessing"].is_optional
     assert gated["ExplainerGen"].inputs["examples"] is other.outputs["examples"]
 
 
@@ -205,6 +210,14 @@ def test_an_evaluator_under_a_condition_wants_its_gate_under_it():
         evaluator = toy.ToyEvaluator(trainer.outputs["examples"], trainer.outputs["model"]).with_id("Evaluator")
     with pytest.raises(ValueError, match="'Evaluator'.*inside the same Cond"):
         add_attribution_gate([trainer, evaluator])
+
+
+def test_an_optional_blessing_of_a_pusher_wired_by_hand_is_refused():
+    components = wired_by_hand()
+    gate, pusher = components[-2:]
+    pusher.spec.inputs["model_blessing"] = gate.outputs["blessing"].as_optional()
+    with pytest.raises(ValueError, match="'Pusher': input 'model_blessing' is optional"):
+        check_gate(components)
 
 
 def test_a_union_of_blessings_is_refused():
@@ -297,6 +310,50 @@ def test_a_misspelt_gate_fails_when_the_pipeline_is_built(strategy, ids):
 @pytest.fixture
 def store(tmp_path):
     return toy.Store(tmp_path)
+
+
+def never(trainer: toy.ToyTrainer) -> Cond:
+    """A condition that does not hold."""
+    return Cond(trainer.outputs["model"].future()[0].uri == "nowhere")
+
+
+def left_out_by_a_condition(trainer: toy.ToyTrainer) -> list[base_node.BaseNode]:
+    with never(trainer):
+        evaluator = toy.ToyEvaluator(trainer.outputs["examples"], trainer.outputs["model"]).with_id("Evaluator")
+        return add_attribution_gate([trainer, evaluator])
+
+
+def without_a_blessing_to_start_from(trainer: toy.ToyTrainer) -> list[base_node.BaseNode]:
+    with never(trainer):
+        evaluator = toy.ToyEvaluator(trainer.outputs["examples"], trainer.outputs["model"]).with_id("Evaluator")
+    model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
+    explainer = ExplainerGen(model=model, examples=trainer.outputs["examples"], model_blessing=blessing)
+    gate = AttributionValidator(
+        attributions=explainer.outputs["attributions"], model=model, model_blessing=blessing
+    ).with_id(GATE_NODE_ID)
+    return [trainer, evaluator, explainer, gate]
+
+
+def without_examples(trainer: toy.ToyTrainer) -> list[base_node.BaseNode]:
+    found = resolver.Resolver(
+        strategy_class=LatestArtifactStrategy,
+        examples=types.Channel(type=standard_artifacts.Examples, producer_component_id="nobody"),
+    ).with_id("found")
+    evaluator = toy.ToyEvaluator(trainer.outputs["examples"], trainer.outputs["model"]).with_id("Evaluator")
+    return [*add_attribution_gate([trainer, evaluator], examples=found.outputs["examples"]), found]
+
+
+@pytest.mark.parametrize("leave_out", [left_out_by_a_condition, without_a_blessing_to_start_from, without_examples])
+def test_a_run_that_comes_to_no_verdict_pushes_nothing(store, leave_out):
+    """TFX goes on after a node whose inputs are missing, and would come to Pusher with no blessing."""
+    trainer = toy.ToyTrainer(0.3).with_id("Trainer")
+    nodes = leave_out(trainer)
+    pusher = toy.ToyPusher(trainer.outputs["model"], by_id(nodes)[GATE_NODE_ID].outputs["blessing"]).with_id("Pusher")
+    check_gate([*nodes, pusher])
+    states = store.run([*nodes, pusher])
+    assert states["Trainer"] == "COMPLETE"
+    assert states["Pusher"] == "FAILED"
+    assert not store.mlmd().get_artifacts_by_type("PushedModel")
 
 
 @pytest.mark.pipeline

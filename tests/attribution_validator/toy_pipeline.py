@@ -58,7 +58,9 @@ class EvaluatorExecutor(base_executor.BaseExecutor):
 
 class PusherExecutor(base_executor.BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
-        pushed = input_dict["model_blessing"][0].get_int_custom_property(properties.BLESSED)
+        # As TFX's own: without a blessing it pushes.
+        blessings = input_dict.get("model_blessing")
+        pushed = blessings[0].get_int_custom_property(properties.BLESSED) if blessings else 1
         output_dict["pushed_model"][0].set_int_custom_property("pushed", pushed)
 
 
@@ -178,6 +180,22 @@ class ToyPusher(base_component.BaseComponent):
                 pushed_model=types.Channel(type=standard_artifacts.PushedModel),
             )
         )
+
+
+class ReaderSpec(ComponentSpec):
+    PARAMETERS = {}
+    INPUTS = PusherSpec.INPUTS
+    OUTPUTS = {}
+
+
+class ToyReader(base_component.BaseComponent):
+    """Takes a model and its blessing, and pushes nothing."""
+
+    SPEC_CLASS = ReaderSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(PusherExecutor)
+
+    def __init__(self, model, model_blessing):
+        super().__init__(ReaderSpec(model=model, model_blessing=model_blessing))
 
 
 def ungated(share: float, blesses: bool = True) -> list[base_node.BaseNode]:

@@ -132,7 +132,10 @@ def add_attribution_gate(
 def check_gate(components: Iterable[base_node.BaseNode] | pipeline.Pipeline, *, for_kubeflow: bool = False) -> None:
     """Refuses a pipeline in which something would get around its gate, or would never find what the gate made.
 
-    For pipelines wired by hand: call it on the nodes before the Pipeline is built, or on the Pipeline.
+    For pipelines wired by hand: call it on the nodes before the Pipeline is built, or on the Pipeline. Nodes that take
+    a model by the gate's blessing are edited in place: they do not run without it. As they come from TFX, a run that
+    leaves the gate out (a condition on it or on Evaluator, an input that a resolver does not find) comes to Pusher
+    with no blessing at all, and Pusher pushes.
 
     Args:
       components: All nodes of the pipeline, or the Pipeline.
@@ -140,9 +143,10 @@ def check_gate(components: Iterable[base_node.BaseNode] | pipeline.Pipeline, *, 
 
     Raises:
       ValueError: naming every node at fault: one that reads another ModelBlessing than the gate's, by an input, a
-        condition or a placeholder; one that reads a union of blessings; one that pushes without any blessing, another
-        model than the judged one, or in a pipeline of its own; a resolver that takes any blessing, or whose gate names
-        no gate of the pipeline. Or the nodes belong to a Pipeline already, which alone knows their conditions.
+        condition or a placeholder; one that reads a union of blessings; one that pushes without any blessing, with one
+        that may be absent, another model than the judged one, or in a pipeline of its own; a resolver that takes any
+        blessing, or whose gate names no gate of the pipeline. Or the nodes belong to a Pipeline already, which alone
+        knows their conditions.
     """
     if isinstance(components, pipeline.Pipeline):
         nodes, registry = components.components, components.dsl_context_registry
@@ -160,6 +164,9 @@ def check_gate(components: Iterable[base_node.BaseNode] | pipeline.Pipeline, *, 
     problems = [problem for node in nodes for problem in _problems(node, nodes, gates, registry, for_kubeflow)]
     if problems:
         raise ValueError("\n".join(["The attribution gate would not hold:", *(f"  {problem}" for problem in problems)]))
+    for node in nodes:
+        for key in _verdicts(node, gates):
+            wiring.never_empty(node, key)
 
 
 def _ids(nodes: Iterable[base_node.BaseNode]) -> str:
@@ -218,9 +225,22 @@ def _repoint(node: base_node.BaseNode, evaluator: base_node.BaseNode, blessing: 
 
 
 def _set_input(node: base_node.BaseNode, key: str, channel: types.BaseChannel) -> None:
-    """Gives a node another channel for one input; an optional one stays optional."""
+    """Gives a node another channel for one input; an optional one stays optional, save for what pushes by it."""
     inputs = wiring.input_channels(node)
-    inputs[key] = channel.as_optional() if inputs[key].is_optional else channel
+    inputs[key] = channel.as_optional() if inputs[key].is_optional and not _pushes(node) else channel
+
+
+def _verdicts(node: base_node.BaseNode, gates: set[str]) -> list[str]:
+    """Inputs by which a node learns whether it may take a model."""
+    inputs = wiring.input_channels(node)
+    if isinstance(node, resolver.Resolver | pipeline.Pipeline) or not _models(inputs):
+        return []
+    return [
+        key
+        for key, channel in inputs.items()
+        # Optional by its author's own word, where nothing is pushed: a node that knows what to do without.
+        if channel.type is standard_artifacts.ModelBlessing and _is_gated(channel, gates) and not channel.is_optional
+    ]
 
 
 def _problems(
@@ -259,6 +279,12 @@ def _problems(
         read = [channel.type for channel in [*inputs.values(), *(channel for _, channel in conditions)]]
         if standard_artifacts.ModelBlessing not in read:
             yield f"{node.id!r}: it pushes without a blessing. Set model_blessing to that of {_any(gates)}."
+        for key, channel in inputs.items():
+            if channel.type is standard_artifacts.ModelBlessing and channel.is_optional:
+                yield (
+                    f"{node.id!r}: input {key!r} is optional (as_optional), and what pushes does so where its blessing "
+                    "is absent. Leave as_optional out."
+                )
         judges = [j for _, c in conditions if isinstance(j := wiring.producer(c), AttributionValidator)]
         if judges and all(channel.type is not standard_artifacts.ModelBlessing for channel in inputs.values()):
             yield from _problems_of_models(node, _models(inputs), judges)

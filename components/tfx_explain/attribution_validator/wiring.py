@@ -8,7 +8,7 @@ from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution import resolver_op
 from tfx.types import channel as channel_lib
-from tfx.types import resolved_channel
+from tfx.types import component_spec, resolved_channel
 
 from tfx_explain.artifacts.types import AttributionReference
 
@@ -19,6 +19,19 @@ def input_channels(node: base_node.BaseNode) -> dict[str, types.BaseChannel]:
         return node.raw_inputs
     # The spec, not `inputs`: AttributionValidator's own check must not hide the others.
     return node.spec.inputs if hasattr(node, "spec") else node.inputs
+
+
+def never_empty(node: base_node.BaseNode, key: str) -> None:
+    """Has TFX not run a node where an input that its author gave it comes without artifacts.
+
+    TFX reads this off the node's spec when it compiles the pipeline, and takes an input that may be left out of a
+    pipeline as one that may be empty in a run.
+    """
+    parameter = node.spec.INPUTS[key]
+    if parameter.allow_empty:
+        strict = component_spec.ChannelParameter(type=parameter.type, optional=True, allow_empty=False)
+        # Of this one node: the class is shared with nodes of other pipelines.
+        node.spec.INPUTS = {**node.spec.INPUTS, key: strict}
 
 
 def leaves(channel: types.BaseChannel) -> Iterator[types.BaseChannel]:
