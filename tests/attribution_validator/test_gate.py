@@ -3,6 +3,7 @@ import toy_pipeline as toy
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx import types
 from tfx.components import InfraValidator, Pusher
+from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.dsl.experimental.conditionals.conditional import Cond
@@ -210,6 +211,24 @@ def test_an_evaluator_under_a_condition_wants_its_gate_under_it():
         evaluator = toy.ToyEvaluator(trainer.outputs["examples"], trainer.outputs["model"]).with_id("Evaluator")
     with pytest.raises(ValueError, match="'Evaluator'.*inside the same Cond"):
         add_attribution_gate([trainer, evaluator])
+
+
+def test_tfx_compiles_its_own_pusher_with_a_verdict_that_it_needs():
+    def ungated() -> list[base_node.BaseNode]:
+        trainer, _, evaluator, _ = toy.ungated(0.3)
+        del evaluator.spec.inputs["baseline_model"]
+        served = pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory="served"))
+        model, blessing = trainer.outputs["model"], evaluator.outputs["blessing"]
+        return [trainer, evaluator, Pusher(model=model, model_blessing=blessing, push_destination=served)]
+
+    def needed(components: list[base_node.BaseNode]) -> int:
+        nodes = compiler.Compiler().compile(pipeline.Pipeline("compiled", "root", components=components)).nodes
+        (node,) = (n.pipeline_node for n in nodes if n.pipeline_node.node_info.id == "Pusher")
+        return node.inputs.inputs["model_blessing"].min_count
+
+    assert needed(ungated()) == 0
+    assert needed(add_attribution_gate(ungated())) == 1
+    assert needed(ungated()) == 0
 
 
 def test_an_optional_blessing_of_a_pusher_wired_by_hand_is_refused():
