@@ -1,9 +1,9 @@
-"""Crosses in equal parts: a row keeps its sum, and a feature with a cut of its own gets both."""
+"""Crosses in equal parts: a row keeps its sum, a feature with a cut of its own gets both; and families of crosses."""
 
 import numpy as np
 import pytest
 
-from tfx_explain.explainer_gen.crosses import split_of
+from tfx_explain.explainer_gen.crosses import families, split_of, with_crosses
 
 PARTS = {"a": ("a",), "a x b": ("a", "b"), "b x c x d": ("b", "c", "d")}
 
@@ -50,3 +50,26 @@ def test_equal_is_the_shapley_value_of_a_pure_interaction():
         gained[order[-1]] += 6 / len(orders)  # whoever joins last completes the cross
     split = split_of(("b x c x d",), PARTS, "equal").apply(np.array([[6]], np.float32))[0]
     np.testing.assert_allclose(split, [gained[p] for p in players], rtol=1e-7)
+
+
+def test_crosses_are_known_where_they_are_published():
+    assert split_of(tuple(PARTS), PARTS, "pair").crosses == {"a x b": ("a", "b"), "b x c x d": ("b", "c", "d")}
+    assert split_of(tuple(PARTS), PARTS, "equal").crosses == {}
+
+
+def test_a_family_is_a_feature_and_all_its_crosses():
+    crosses = {"a x b": ("a", "b"), "a x c": ("a", "c"), "b x c x d": ("b", "c", "d")}
+    features = ("a", "a x b", "a x c", "b x c x d", "c", "e")
+    assert list(families(crosses, features)) == [
+        ("a and its crosses", ("a", "a x b", "a x c")),
+        ("b and its crosses", ("a x b", "b x c x d")),  # b is read in crosses alone
+        ("c and its crosses", ("a x c", "b x c x d", "c")),
+    ]  # d stands in one cross: that is a feature with a cap of its own
+    assert list(families({}, features)) == []
+
+
+def test_a_group_holds_the_crosses_of_its_members_alone():
+    crosses = {"a x b": ("a", "b"), "a x c": ("a", "c")}
+    assert with_crosses(("b", "a"), crosses) == ("b", "a", "a x b")
+    assert with_crosses(("a", "a x b", "b"), crosses) == ("a", "a x b", "b")
+    assert with_crosses(("c",), crosses) == ("c",)

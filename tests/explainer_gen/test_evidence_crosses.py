@@ -1,4 +1,4 @@
-"""A number beside a cross of it: attributed to the pair, or in equal parts; the two are not comparable."""
+"""A number beside crosses of it: attributed to the pair, or in equal parts; and what it carries in all of them."""
 
 import datetime
 import json
@@ -44,6 +44,27 @@ def runs(tmp_path_factory):
         for rule in ("pair", "equal")
     }
     return folder, summaries
+
+
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory):
+    """Artifact of a model that leans on `a` in three features of a quarter each, none of which moves with another."""
+    folder = tmp_path_factory.mktemp("spread")
+    spec = {name: tf.io.FixedLenFeature([1], tf.float32) for name in NAMES}
+    differ = tf.constant([0.0, 1.5, 1.5, 0.0])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def serve(examples):
+        parsed = tf.io.parse_example(examples, spec)
+        a, b, c = (tf.cast(parsed[name] > 0, tf.int32) for name in NAMES)
+        crosses = tf.gather(differ, 2 * a + b) + tf.gather(differ, 2 * a + c)
+        return {"outputs": parsed["a"] + crosses + 0.5 * parsed["b"] + 0.5 * parsed["c"]}
+
+    tf.saved_model.save(tf.Module(), str(folder / "model"), signatures={"serving_default": serve})
+    x = np.random.default_rng(3).normal(size=(1000, 3)).astype(np.float32)
+    rows = [{n: [float(v)] for n, v in zip(NAMES, values, strict=True)} for values in x]
+    examples = write_examples(folder / "examples", rows)
+    return folder / "artifact", explain(folder / "artifact", str(folder / "model"), examples, config())
 
 
 def parts(rows):
@@ -97,3 +118,38 @@ def test_the_rule_is_pinned_and_another_is_not_comparable(runs, tmp_path):
     (result,) = judged.verdict.results
     assert (result.check, result.verdict) == ("comparability", "INCONCLUSIVE")
     assert "crosses ('equal' here, None in the reference)" in result.sentence
+
+
+def test_a_group_is_measured_with_the_crosses_of_its_members(runs):
+    folder, summaries = runs
+    summary = summaries["pair"]
+    assert summary["groups"] == {"both": ["a", "a x b"]}  # the family of a, too; b stands in its cross alone
+    assert summaries["equal"]["groups"] == {"both": ["a", "b"]}
+    assert not [note for note in summary["notes"] if "is measured without" in note]
+    rows = row_table(folder / "pair")
+    total = sum(np.abs(rows[f"attribution_{name}"]).sum() for name in ("a", "a_x_b", "c"))
+    together = np.abs(rows["attribution_a"] + rows["attribution_a_x_b"]).sum()
+    assert summary["group_shares"]["both"]["value"] == pytest.approx(together / total, rel=1e-5)
+
+
+def test_a_feature_does_not_hide_in_its_crosses(spread):
+    artifact, summary = spread
+    assert set(summary["groups"]) == {f"{name} and its crosses" for name in NAMES}
+    assert max(f["share"] for f in summary["features"]) < 0.3
+
+    def judged(cap, **settings):
+        policy = {
+            "evidence": {"min_effective_rows": 500, "min_num_steps": 4},
+            "without_reference": {"absolute_checks_decide": {"until": "2999-01-01"}},
+            "checks": {"max_share": {"threshold": cap}},
+            **settings,
+        }
+        config = ValidationConfig.model_validate(policy)
+        return judge_artifacts(str(artifact), [], config, datetime.date(2030, 1, 1)).verdict
+
+    (result,) = (r for r in judged(0.5).results if r.verdict == "FAIL")
+    assert (result.check, result.verdict, result.feature) == ("max_share", "FAIL", "a and its crosses")
+    assert "The group 'a and its crosses' ('a', 'a x b', 'a x c') carries" in result.sentence
+    by_nature = {"a and its crosses": {"max_share": 0.7, "reason": "it leads by nature"}}
+    assert judged(0.5, dominant_features=by_nature).blessed
+    assert judged(0.7).blessed

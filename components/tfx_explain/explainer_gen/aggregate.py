@@ -18,6 +18,7 @@ from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, present
 from tfx_explain.engine.aggregates.intervals import seed_from
 from tfx_explain.engine.aggregates.permutation import edges_size, score_edges
 from tfx_explain.engine.aggregates.sketch import QuantileSketch, sketch_bins
+from tfx_explain.explainer_gen.crosses import families, with_crosses
 from tfx_explain.explainer_gen.explain import ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
@@ -55,7 +56,8 @@ class Scale:
     Attributes:
       unit: total mean |attribution| that histograms are measured in: the reference's, else this sample's.
       total: total mean |attribution| of this sample.
-      groups: (name, features) whose shares are measured together: configured ones, and clusters.
+      groups: (name, features) whose shares are measured together: configured ones, features with their crosses, and
+        clusters.
       score_edges: of permuted scores; None where scores are no logits of two classes.
       features: what is attributed.
       items: (name, raw features) of what is permuted: each feature, and configured groups.
@@ -107,10 +109,14 @@ def scale_of(
         if part.scores is not None:
             scores = part.scores if scores is None else scores + part.scores
     mean = total / weight if weight else 0.0
-    groups: list[Group] = list(present_groups(sorted(feature_groups.items()), facts.features))
+    configured = [(name, with_crosses(members, facts.crosses)) for name, members in sorted(feature_groups.items())]
+    groups: list[Group] = list(present_groups(configured, facts.features))
+    found = list(families(facts.crosses, facts.features))
     if moments is not None:
-        known = {members for _, members in groups}
-        groups += [(" + ".join(m), m) for m in clusters(moments, facts.features) if m not in known]
+        found += [(" + ".join(m), m) for m in clusters(moments, facts.features)]
+    for name, members in found:
+        if all(set(members) != set(known) for _, known in groups):
+            groups.append((name, members))
     items: list[Group] = [(name, (name,)) for name in facts.permutable if name not in facts.only_grouped]
     items += present_groups(sorted(feature_groups.items()), facts.permutable)
     edges = None

@@ -201,6 +201,7 @@ class ModelExplainer:
         self.facts = ModelFacts(
             features=self.split.features,
             no_gradient=no_gradient,
+            crosses=self.split.crosses,
             blocked={name: (blocker.operation, blocker.name) for name, blocker in model.blocked.items()},
             unused_features=model.unused_features,
             uncovered_features=model.uncovered_features,

@@ -52,6 +52,7 @@ class ModelFacts:
       class_names: of the output's columns, or None.
       label_error: why there are no labels, or None.
       no_gradient: why nothing can be attributed in a model that can be permuted all the same, or None.
+      crosses: of each attributed cross, its raw features.
       blocked: by raw feature that reaches the output round the attributions, (type, name) of the operation that keeps
         gradients from it.
       permutable: raw features that can be permuted; none where nothing is to be.
@@ -66,6 +67,7 @@ class ModelFacts:
     unused_features: tuple[str, ...] = ()
     uncovered_features: tuple[str, ...] = ()
     no_gradient: str | None = None
+    crosses: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     blocked: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     cut_policies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     output: str = ""

@@ -220,7 +220,8 @@ def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile],
     if not profiles:
         return
     for name, members in sorted(spec.config.feature_groups.items()):
-        unknown = [m for m in members if m not in model.features]
+        used = {*model.features, *(part for parts in model.crosses.values() for part in parts)}
+        unknown = [m for m in members if m not in used]
         if unknown:
             yield f"feature group {name!r} is measured without {unknown}, which the model does not use"
     seen = {p.name for p in profiles}

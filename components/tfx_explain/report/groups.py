@@ -47,7 +47,8 @@ def group_sections(summary: Mapping[str, Any]) -> list[Html]:
     header = ["group", "joint share", "interval", "sum of single shares", "members"]
     note = (
         "The joint share counts a row's sum over the members: it is below the sum of single shares where members pull"
-        " a row both ways. Judge such features together: retrains move attribution between them freely."
+        " a row both ways. Judge such features together: retrains move attribution between them freely. What a feature"
+        " and its crosses carry is what the model would lose with it."
     )
     return [
         head,
