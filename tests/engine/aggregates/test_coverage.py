@@ -72,27 +72,21 @@ def coverage(simulate, truth: dict[str, np.ndarray], sims: int) -> dict[str, flo
     return {name: float(np.mean(np.concatenate(parts))) for name, parts in held.items()}
 
 
-# Least coverage of 90 % intervals that was accepted, by rows: heavy tails keep short samples from showing their own
-# spread. Measured 0.845 to 0.90 at 50 rows and 0.875 to 0.91 from 200 on; a simulation errs by about a point.
-FLOORS = {
-    laplace: {50: 0.88, 200: 0.875, 1000: 0.875, 10_000: 0.87},
-    student: {50: 0.86, 200: 0.875, 1000: 0.875, 10_000: 0.87},
-    lognormal: {50: 0.84, 200: 0.875, 1000: 0.875, 10_000: 0.87},
-}
-
-
 @pytest.mark.parametrize("rows", [50, 200, 1000, 10_000])
 @pytest.mark.parametrize("distribution", list(MOMENTS))
 def test_intervals_cover_at_any_number_of_rows(distribution, rows):
+    """90 %, less two standard errors of the simulation; unwidened for skewness, lognormal rows have 85 % at 50."""
+
     def simulate(rng, sims):
         a = distribution(rng, (sims, rows, 3)) * SCALES
         return rng.integers(0, 64, (sims, rows)), a, np.ones((sims, rows))
 
     mean, absolute = MOMENTS[distribution]
     truth = {"share": SCALES / SCALES.sum(), "mean_absolute": absolute * SCALES, "mean": mean * SCALES}
-    got = coverage(simulate, truth, {50: 1600, 200: 1600, 1000: 800, 10_000: 400}[rows])
+    sims = {50: 1600, 200: 1600, 1000: 800, 10_000: 400}[rows]
+    got = coverage(simulate, truth, sims)
     for name in NAMES:
-        assert FLOORS[distribution][rows] <= got[name] <= 0.94, got
+        assert NOMINAL - 2 * np.sqrt(NOMINAL * (1 - NOMINAL) / sims) <= got[name] <= 0.95, got
 
 
 @pytest.mark.parametrize("weighted", [True, False])
@@ -135,7 +129,7 @@ def test_nested_rows_are_covered_by_buckets_of_clusters_alone(by):
 
 
 def test_few_filled_buckets_need_the_wider_intervals():
-    """Ten clusters, each in a bucket of its own: an unwidened interval holds the mean in 87 % of samples."""
+    """Ten clusters, each in a bucket of its own: as wide as with 64, intervals hold the mean in 88 % of samples."""
     plain, wide = [], []
     for part in range(PARTS):
         rng = np.random.default_rng([8, part])
@@ -146,13 +140,14 @@ def test_few_filled_buckets_need_the_wider_intervals():
         for held, count in ((plain, 64), (wide, 10)):
             _, low, high = measure_columns(table, count)
             held.append((low <= 0) & (high >= 0))
-    assert np.mean(plain) < 0.88
-    assert 0.885 <= np.mean(wide) <= 0.925
+    assert np.mean(plain) < 0.89
+    assert 0.9 <= np.mean(wide) <= 0.97
 
 
-def test_widening_follows_students_t():
+def test_widening_follows_students_t_and_allows_for_skewness():
     count = np.arange(2, 65)
-    want = t.ppf(0.95, count - 1) * np.sqrt(count / (count - 1))
+    rows = np.append(np.log1p(-count[:-1] / 64) / np.log1p(-1 / 64), 1000)  # that fill so many buckets on average
+    want = t.ppf(0.95, count - 1) * np.sqrt(count / (count - 1)) * (1 + 1.3 / np.sqrt(np.maximum(rows, 50)))
     np.testing.assert_allclose(small_sample_factor(count), want / norm.ppf(0.95), rtol=1e-3)
     assert np.isnan(small_sample_factor(1)) and np.isnan(small_sample_factor(0))
     table = np.random.default_rng(0).normal(size=401)
