@@ -43,6 +43,7 @@ _MODULE_ITEMS = (
 )
 ITEMS = [
     ("encode", PermutationModel, "encode"),
+    ("encode", PermutationModel, "stack"),
     ("predict", PermutationModel, "predict_permuted"),
     *((item, permute, name) for item, functions in _MODULE_ITEMS for name in functions),
 ]

@@ -43,7 +43,7 @@ class DonorBlock(PackedInTransit):
 
     Attributes:
       index: of the block.
-      raw: serialised examples [n]; for receivers, which are encoded again.
+      raw: serialised examples [n] of a model that reads more of a receiver than its payloads, else none.
       payloads: what a row gives, by raw feature: arrays [n, ...].
       weight: float64 [n].
       bucket: int [n].
@@ -258,7 +258,7 @@ def donors_of(explainer: ModelExplainer, block: Block, explained: ExplainedBlock
         payloads = {f: _first(p, len(raw)) for f, p in explainer.narrow(raw).payloads.items()}
     return DonorBlock(
         index=block.index,
-        raw=raw,
+        raw=raw if explainer.permutation.needs_examples else [],
         payloads=payloads,
         weight=rows.weight[labelled],
         bucket=rows.bucket[labelled],
@@ -305,7 +305,7 @@ def permute(
     model = explainer.permutation
     if model is None or explainer.facts.task is None:
         raise ValueError("a block is permuted only where there are labels and a model. Received: none")
-    own, base, copies = _stacked(explainer, model, block.raw, repeats)
+    own, base, copies = _stacked(explainer, model, block, repeats)
     rows, size, targets = block.rows, explainer.config.batch_size, explainer.facts.num_targets
     scores = np.zeros((len(items), repeats, rows, targets), np.float32)
     donor_bucket = np.zeros((len(items), repeats, rows), np.uint8)
@@ -339,7 +339,7 @@ def permute(
 
 
 def _stacked(
-    explainer: ModelExplainer, model: PermutationModel, raw: Sequence[bytes], repeats: int
+    explainer: ModelExplainer, model: PermutationModel, block: DonorBlock, repeats: int
 ) -> tuple[Narrow, np.ndarray, int]:
     """(the padded block several times over, its predictions, how many times): repeats are predicted together.
 
@@ -349,14 +349,20 @@ def _stacked(
     together = min(_ROWS_TOGETHER, model.rows_at_once)
     calls = -(-repeats // max(1, together // explainer.config.batch_size))
     copies = -(-repeats // calls)
-    try:
-        own = explainer.narrow(raw, copies)
+
+    def stacked(copies: int) -> tuple[Narrow, np.ndarray, int]:
+        if model.needs_examples:
+            own = explainer.narrow(block.raw, copies)
+        else:
+            own = explainer.stacked(block.payloads, copies)
         return own, model.predict(own), copies
+
+    try:
+        return stacked(copies)
     except ExampleError:
         if copies == 1:
             raise
-    own = explainer.narrow(raw)
-    return own, model.predict(own), 1
+    return stacked(1)
 
 
 def _placed(array: np.ndarray, values: Sequence[np.ndarray], size: int) -> np.ndarray:

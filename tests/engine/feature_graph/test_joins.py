@@ -249,3 +249,47 @@ def test_rows_in_parts_are_predicted_as_together(name, monkeypatch):
     monkeypatch.setattr(model, "rows_at_once", 20)
     for got, expected in zip(predictions(), whole, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def assert_stacks(model, examples):
+    """Rows from the payloads of two batches, three times over: bit by bit what encoding them anew gives."""
+    half = len(examples) // 2
+    parts = [model.encode(examples[:half]).payloads, model.encode(examples[half:]).payloads]
+    payloads = {f: [np.concatenate(arrays) for arrays in zip(*(p[f] for p in parts), strict=True)] for f in parts[0]}
+    stacked, expected = model.stack(payloads, 3), model.encode(examples, 3)
+    assert len(stacked) == len(expected) == 3 * len(examples)
+    order = np.random.default_rng(2).permutation(len(expected))
+    for features in ([], *([name] for name in model.features)):
+        replaced = {name: [array[order] for array in expected.payloads[name]] for name in features}
+        got, wanted = model.predict_permuted(stacked, replaced), model.predict_permuted(expected, replaced)
+        assert got.tobytes() == wanted.tobytes(), features
+    once = model.predict(model.encode(examples))
+    np.testing.assert_allclose(model.predict(stacked), np.concatenate([once] * 3), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["taxi", *sorted({*TRANSFORM_MODELS} - {"numbers"})])  # it reads the batch itself
+def test_rows_are_stacked_from_their_payloads(name):
+    exported = (export_with_references if name in TRANSFORM_MODELS else export)(name)
+    model = PermutationModel.of(open_model(exported.path, sample=exported.examples[:16]))
+    assert not model.needs_examples
+    assert model._splicer is None or model._joins_repeat
+    assert_stacks(model, list(exported.examples))
+
+
+def test_a_join_whose_rows_lie_along_another_axis_is_computed_for_all_copies(make):
+    weights = tf.constant([[1.0, -2.0, 3.0]])
+    opened = make(lambda p: tf.matmul(weights, tf.stack([p[name][:, 0] for name in NAMES]))[0, :, None])
+    model = PermutationModel.of(opened)
+    assert joins_of(model) == [3] and not model._joins_repeat
+    assert_stacks(model, EXAMPLES)
+
+
+def test_what_is_parsed_again_is_not_stacked(make):
+    opened = make(lambda p: tf.add_n([p[name] for name in NAMES]))
+    model = PermutationModel.of(opened, reparse=["b"])
+    assert model.needs_examples
+    with pytest.raises(ValueError, match=r"payloads must be those of all features \['a', 'b', 'c'\].*True"):
+        model.stack(model.encode(EXAMPLES).payloads)
+    model = PermutationModel.of(opened)
+    with pytest.raises(ValueError, match=r"Received: \['a'\]"):
+        model.stack({"a": model.encode(EXAMPLES).payloads["a"]})

@@ -68,8 +68,8 @@ class Joined:
         lock: held while features are replaced.
     """
 
-    def __init__(self, values: Sequence[tf.Tensor], starts: Sequence[np.ndarray]) -> None:
-        self.arrays = tuple(_aligned(value.numpy()) for value in values)
+    def __init__(self, values: Sequence[tf.Tensor], starts: Sequence[np.ndarray], copies: int = 1) -> None:
+        self.arrays = tuple(_aligned(value.numpy(), copies) for value in values)
         self.starts = tuple(starts)
         self.lock = threading.Lock()
 
@@ -151,12 +151,15 @@ class Splicer:
         self._join = self._with_widths(flat, [*fed, *frozen])
         self._own = {feature: self._of_feature(flat, feature) for feature in payloads}
 
-    def join(self, values: Mapping[str, tf.Tensor]) -> Joined:
-        """The joins of rows whose payloads and frozen tensors have these values, by name."""
+    def join(self, values: Mapping[str, tf.Tensor], copies: int = 1) -> Joined:
+        """The joins of rows whose payloads and frozen tensors have these values, by name.
+
+        `copies` puts them so many times one after the other along their first axis, which must be that of the rows.
+        """
         fed = [values[name] for names in self._payloads.values() for name in names]
         *results, widths = self._join(*fed, *(values[name] for name in self._frozen))
         parts = np.split(widths.numpy(), np.cumsum([len(join.inputs) for join in self._cut.joins])[:-1])
-        return Joined(results, [np.concatenate([[0], np.cumsum(part)]) for part in parts])
+        return Joined(results, [np.concatenate([[0], np.cumsum(part)]) for part in parts], copies)
 
     @contextlib.contextmanager
     def spliced(
@@ -283,10 +286,11 @@ def _place(join: Join, array: np.ndarray, start: int, end: int) -> np.ndarray:
     return array[tuple(index)]
 
 
-def _aligned(array: np.ndarray) -> np.ndarray:
-    """A copy whose memory TensorFlow takes as it is."""
-    memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+def _aligned(array: np.ndarray, copies: int) -> np.ndarray:
+    """Copies one after the other along the first axis, in memory that TensorFlow takes as it is."""
+    size = array.nbytes * copies
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
-    out = memory[first : first + array.nbytes].view(array.dtype).reshape(array.shape)
+    out = memory[first : first + size].view(array.dtype).reshape(copies, *array.shape)
     out[...] = array
-    return out
+    return out.reshape(copies * array.shape[0], *array.shape[1:])

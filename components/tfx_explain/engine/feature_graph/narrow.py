@@ -94,9 +94,12 @@ class PermutationModel:
         self._logits = self._function(feeds, [by_name.get(name, flat.spec(name)) for name in feeds])
         self._reparsed_logits = self._function([*flat.input_names, *fed], [*strings, *specs[: len(fed)]])
         self._row_shapes = {name: tuple(value.shape[1:]) for name, value in zip(fed, values, strict=False)}
+        self._types = {name: value.dtype for name, value in zip(fed, values, strict=False)}
         lengths = [length for shape in self._row_shapes.values() for length in shape]
         _, self.rows_at_once = rows_at_once(flat, [*fed, *cut.frozen], opened.output.tensor, max(lengths, default=1))
+        self._joins_repeat = False
         sample = self.encode(opened.sample)
+        self._joins_repeat = self._are_repeated(sample)
         self.row_bytes = {name: -(-_size(arrays) // len(sample)) for name, arrays in sample.payloads.items()}
         self.notes = (*opened.notes, *notes, *self._own_notes())
 
@@ -158,19 +161,44 @@ class PermutationModel:
                         f"{tuple(tensor.shape)} for {len(batch)} rows. Put more different rows into the sample, or "
                         f"reparse {feature!r}."
                     )
-        if copies > 1:
-            fed = {feature: tuple(tf.concat([v] * copies, 0) for v in values) for feature, values in fed.items()}
-            batch = np.tile(batch, copies)
+        joined = self._join(fed, tensors, copies)
+        fed = _repeated(fed, copies)
+        batch = np.tile(batch, copies)
         payloads = {feature: tuple(tensor.numpy() for tensor in values) for feature, values in fed.items()}
         rest = batch
         if self.reparsed:
             rest, segments = take_apart(batch, self.reparsed)
             payloads |= {feature: (segment,) for feature, segment in segments.items()}
-        joined = None
-        if self._splicer:
-            with named_refusal(len(batch)):
-                joined = self._splicer.join(self._by_name(fed, tensors))
         return Narrow({feature: payloads[feature] for feature in self.features}, fed, tuple(tensors), rest, joined)
+
+    @property
+    def needs_examples(self) -> bool:
+        """Whether predictions read more of a row than its payloads, so that it must be encoded to be permuted."""
+        return bool(self.reparsed or self._cut.frozen)
+
+    def stack(self, payloads: Mapping[str, Sequence[np.ndarray]], copies: int = 1) -> Narrow:
+        """Rows that were encoded before, of any batches, from their payloads: as `encode` of them gives.
+
+        Args:
+            payloads: by feature, arrays [rows, ...] as in `Narrow.payloads`; of all features.
+            copies: how many times the rows follow one another.
+
+        Raises:
+            ValueError: if predictions read more of a row than its payloads (`needs_examples`), or a feature is missing.
+        """
+        if self.needs_examples or set(payloads) != set(self.features):
+            raise ValueError(
+                f"payloads must be those of all features {list(self.features)}, of a model that reads nothing else. "
+                f"Received: {sorted(payloads)}, needs_examples={self.needs_examples}"
+            )
+        fed = {
+            feature: tuple(tf.constant(a, self._types[n]) for a, n in zip(payloads[feature], names, strict=True))
+            for feature, names in self._cut.payloads.items()
+        }
+        joined = self._join(fed, (), copies)
+        stacked = {f: tuple(np.concatenate([array] * copies) for array in payloads[f]) for f in self.features}
+        rows = len(stacked[self.features[0]][0])
+        return Narrow(stacked, _repeated(fed, copies), (), np.full(rows, b"", object), joined)
 
     def predict(self, narrow: Narrow) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
@@ -222,6 +250,18 @@ class PermutationModel:
             # A copy: where the output is a join itself, the tensor is the memory in which features are replaced.
             return tf.constant(self._logits(*feeds).numpy())
 
+    def _join(
+        self, fed: Mapping[str, tuple[tf.Tensor, ...]], frozen: Sequence[tf.Tensor], copies: int
+    ) -> Joined | None:
+        """The joins of these rows, so many times one after the other."""
+        if self._splicer is None:
+            return None
+        rows = len(next(iter(fed.values()))[0])
+        with named_refusal(rows * copies):
+            if self._joins_repeat:
+                return self._splicer.join(self._by_name(fed, frozen), copies)
+            return self._splicer.join(self._by_name(_repeated(fed, copies), frozen))
+
     def _rows(self, narrow: Narrow, own: slice) -> Narrow:
         """Some rows of what was encoded together; nothing of it may belong to the batch as a whole."""
         fed = {feature: tuple(tensor[own] for tensor in tensors) for feature, tensors in narrow._fed.items()}
@@ -238,6 +278,17 @@ class PermutationModel:
         segments = [replaced.get(feature, narrow.payloads[feature])[0] for feature in self.reparsed]
         rows = tf.constant(put_together(narrow._rest, segments), tf.string)
         return _run(self._reparsed_logits, [rows, *itertools.chain(*fed.values())], len(narrow))
+
+    def _are_repeated(self, sample: Narrow) -> bool:
+        """Whether the joins of some rows twice are theirs, twice: then what many copies give is computed once."""
+        if self._cut.frozen or self._splicer is None:
+            return False
+        twice = self._join(sample._fed, (), 2)
+        once = self._splicer.join(self._by_name(sample._fed, ()), 2)
+        return twice is not None and all(
+            one.shape == two.shape and np.allclose(one, two, rtol=TOLERANCE, equal_nan=one.dtype.kind == "f")
+            for one, two in zip(once.arrays, twice.arrays, strict=True)
+        )
 
     def _by_name(self, fed: Mapping[str, Sequence[tf.Tensor]], frozen: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Payloads, by feature as in the cut, and frozen tensors by their names in the graph."""
@@ -338,6 +389,13 @@ def _run(function: Callable[..., list[tf.Tensor]], values: Sequence[tf.Tensor], 
 def _ranked(spec: tf.TensorSpec, value: tf.Tensor) -> tf.TensorSpec:
     """A spec whose rank the graph does not tell takes the sample's."""
     return tf.TensorSpec([None] * value.shape.rank, spec.dtype) if spec.shape.rank is None else spec
+
+
+def _repeated(fed: Mapping[str, tuple[tf.Tensor, ...]], copies: int) -> dict[str, tuple[tf.Tensor, ...]]:
+    """The rows of payloads, so many times one after the other."""
+    if copies == 1:
+        return dict(fed)
+    return {feature: tuple(tf.concat([v] * copies, 0) for v in values) for feature, values in fed.items()}
 
 
 def _size(arrays: Sequence[np.ndarray]) -> int:
