@@ -169,7 +169,7 @@ def small_sample_factor(filled: int | np.ndarray) -> np.ndarray:
 
     References:
       Cameron, Gelbach and Miller 2008, Bootstrap-Based Improvements for Inference with Clustered Errors.
-      Hall 1992, The Bootstrap and Edgeworth Expansion, section 3.5 (the error of percentiles).
+      Hall 1992, The Bootstrap and Edgeworth Expansion, chapter 3 (the error of percentiles).
     """
     return _FACTORS[filled]
 
