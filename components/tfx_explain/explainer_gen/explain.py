@@ -243,14 +243,6 @@ class ModelExplainer:
         padded = [*raw, *[self.baseline_example] * (self._config.batch_size - len(raw))]
         return self.permutation.encode(padded, copies)
 
-    def stacked(self, payloads: Mapping[str, Sequence[np.ndarray]], copies: int) -> Narrow:
-        """What `narrow` gives, of rows that were encoded before; at least one."""
-        if self.permutation is None:
-            raise ValueError("the model must be loaded for permutations. Received: none")
-        size = self._config.batch_size
-        padded = {f: [np.resize(a, (size, *a.shape[1:])) for a in arrays] for f, arrays in payloads.items()}
-        return self.permutation.stack(padded, copies)
-
     def predict(self, raw: Sequence[bytes]) -> np.ndarray:
         """Predictions for a few rows, in fixed padded batches: float64 [rows, targets]; NaN where a row fails."""
         out = np.full((len(raw), self.facts.num_targets), np.nan)

@@ -346,15 +346,16 @@ def _stacked(
     How many depends on the model and the configuration alone, so that every batch has one fixed shape; a model that
     takes batches of one size only gets one block at a time.
     """
-    together = min(_ROWS_TOGETHER, model.rows_at_once)
-    calls = -(-repeats // max(1, together // explainer.config.batch_size))
+    size, together = explainer.config.batch_size, min(_ROWS_TOGETHER, model.rows_at_once)
+    calls = -(-repeats // max(1, together // size))
     copies = -(-repeats // calls)
 
     def stacked(copies: int) -> tuple[Narrow, np.ndarray, int]:
         if model.needs_examples:
             own = explainer.narrow(block.raw, copies)
-        else:
-            own = explainer.stacked(block.payloads, copies)
+        else:  # padded by its own rows
+            padded = {f: [np.resize(a, (size, *a.shape[1:])) for a in arrays] for f, arrays in block.payloads.items()}
+            own = model.stack(padded, copies)
         return own, model.predict(own), copies
 
     try:

@@ -219,8 +219,8 @@ def _unmet(spec: JobSpec, model: ModelFacts, profiles: Sequence[FeatureProfile],
     """What the configuration names and the data or the model do not have."""
     if not profiles:
         return
+    used = {*model.features, *(part for parts in model.crosses.values() for part in parts)}
     for name, members in sorted(spec.config.feature_groups.items()):
-        used = {*model.features, *(part for parts in model.crosses.values() for part in parts)}
         unknown = [m for m in members if m not in used]
         if unknown:
             yield f"feature group {name!r} is measured without {unknown}, which the model does not use"

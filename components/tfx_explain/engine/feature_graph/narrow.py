@@ -94,10 +94,8 @@ class PermutationModel:
         self._logits = self._function(feeds, [by_name.get(name, flat.spec(name)) for name in feeds])
         self._reparsed_logits = self._function([*flat.input_names, *fed], [*strings, *specs[: len(fed)]])
         self._row_shapes = {name: tuple(value.shape[1:]) for name, value in zip(fed, values, strict=False)}
-        self._types = {name: value.dtype for name, value in zip(fed, values, strict=False)}
         lengths = [length for shape in self._row_shapes.values() for length in shape]
         _, self.rows_at_once = rows_at_once(flat, [*fed, *cut.frozen], opened.output.tensor, max(lengths, default=1))
-        self._joins_repeat = False
         sample = self.encode(opened.sample)
         self._joins_repeat = self._are_repeated(sample)
         self.row_bytes = {name: -(-_size(arrays) // len(sample)) for name, arrays in sample.payloads.items()}
@@ -191,10 +189,7 @@ class PermutationModel:
                 f"payloads must be those of all features {list(self.features)}, of a model that reads nothing else. "
                 f"Received: {sorted(payloads)}, needs_examples={self.needs_examples}"
             )
-        fed = {
-            feature: tuple(tf.constant(a, self._types[n]) for a, n in zip(payloads[feature], names, strict=True))
-            for feature, names in self._cut.payloads.items()
-        }
+        fed = {feature: tuple(map(tf.constant, payloads[feature])) for feature in self._cut.payloads}
         joined = self._join(fed, (), copies)
         stacked = {f: tuple(np.concatenate([array] * copies) for array in payloads[f]) for f in self.features}
         rows = len(stacked[self.features[0]][0])
@@ -258,7 +253,7 @@ class PermutationModel:
             return None
         rows = len(next(iter(fed.values()))[0])
         with named_refusal(rows * copies):
-            if self._joins_repeat:
+            if copies == 1 or self._joins_repeat:
                 return self._splicer.join(self._by_name(fed, frozen), copies)
             return self._splicer.join(self._by_name(_repeated(fed, copies), frozen))
 
@@ -266,8 +261,7 @@ class PermutationModel:
         """Some rows of what was encoded together; nothing of it may belong to the batch as a whole."""
         fed = {feature: tuple(tensor[own] for tensor in tensors) for feature, tensors in narrow._fed.items()}
         payloads = {feature: tuple(array[own] for array in arrays) for feature, arrays in narrow.payloads.items()}
-        joined = self._splicer.join(self._by_name(fed, ())) if self._splicer else None
-        return Narrow(payloads, fed, (), narrow._rest[own], joined)
+        return Narrow(payloads, fed, (), narrow._rest[own], self._join(fed, (), 1))
 
     def _parsed_again(
         self,
@@ -283,11 +277,12 @@ class PermutationModel:
         """Whether the joins of some rows twice are theirs, twice: then what many copies give is computed once."""
         if self._cut.frozen or self._splicer is None:
             return False
-        twice = self._join(sample._fed, (), 2)
-        once = self._splicer.join(self._by_name(sample._fed, ()), 2)
-        return twice is not None and all(
+        with named_refusal(2 * len(sample)):
+            copied = self._splicer.join(self._by_name(sample._fed, ()), 2)
+            computed = self._splicer.join(self._by_name(_repeated(sample._fed, 2), ()))
+        return all(
             one.shape == two.shape and np.allclose(one, two, rtol=TOLERANCE, equal_nan=one.dtype.kind == "f")
-            for one, two in zip(once.arrays, twice.arrays, strict=True)
+            for one, two in zip(copied.arrays, computed.arrays, strict=True)
         )
 
     def _by_name(self, fed: Mapping[str, Sequence[tf.Tensor]], frozen: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
