@@ -132,9 +132,9 @@ def by_us(population: Population, rows: int) -> tuple[float, dict[SliceKey, Slic
         )
         _ = (
             explained
-            | "SliceParts" >> beam.FlatMap(slice_parts, plan, rows)
+            | "SliceParts" >> beam.FlatMap(slice_parts, plan, rows, scale)
             | "GroupShards" >> beam.GroupByKey()
-            | "SumShard" >> beam.Map(sum_shard, profiles, None, scale)
+            | "SumShard" >> beam.FlatMap(sum_shard, plan, rows, profiles, None, scale)
             | "GroupSlices" >> beam.GroupByKey()
             | "FinishSlice" >> beam.Map(finish_slice, spec, _CONTENT, plan, scale, profiles)
             | "Name" >> beam.Map(lambda outcome: (outcome.place, outcome))
@@ -182,17 +182,16 @@ def by_stage(population: Population, rows: int) -> dict[str, float]:
         return out
 
     assign = _Assign(population, rows)
-    totals, shards = [], collections.defaultdict(list)
-    for index, chunk in enumerate(population.chunks(rows)):
-        block = timed("assign", assign, inputs(index, chunk))
-        totals.append(timed("totals", block_totals, block))
-        for key, part in timed("parts", lambda b: list(slice_parts(b, plan, rows)), block):
-            shards[key].append(part)
+    blocks = [timed("assign", assign, inputs(index, chunk)) for index, chunk in enumerate(population.chunks(rows))]
+    totals = [timed("totals", block_totals, block) for block in blocks]
     scale = timed("totals", scale_of, None, None, {}, 0, totals)
-    slices = collections.defaultdict(list)
+    shards, slices = collections.defaultdict(list), collections.defaultdict(list)
+    for block in blocks:
+        for shard, part in timed("parts", lambda b: list(slice_parts(b, plan, rows, scale)), block):
+            shards[shard].append(part)
     for element in shards.items():
-        place, sums = timed("sums", sum_shard, element, profiles, None, scale)
-        slices[place].append(sums)
+        for place, sums in timed("sums", lambda e: list(sum_shard(e, plan, rows, profiles, None, scale)), element):
+            slices[place].append(sums)
     for slice_sums in slices.items():
         timed("finish", finish_slice, slice_sums, spec, _CONTENT, plan, scale, profiles)
     return spent

@@ -17,6 +17,7 @@ and 50 MB, or an element is larger than 16 MB. Writes benchmarks/results/memory.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import pickle
@@ -30,19 +31,19 @@ import numpy as np
 from synthetic_blocks import BLOCK_ROWS, PLACE, SLICING, Population, explained_block
 
 from tfx_explain.config import Slices
-from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.explainer_gen.aggregate import (
+    MemberRows,
     Scale,
     block_totals,
     finish_slice,
     scale_of,
-    shard_count,
     slice_parts,
     sum_shard,
 )
 from tfx_explain.explainer_gen.examples import write_example
 from tfx_explain.explainer_gen.row_ids import order_keys
 from tfx_explain.explainer_gen.sampling import ContentSum, RowBatch, SmallestKeys, identify
+from tfx_explain.explainer_gen.shards import shards_of
 from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
 from tfx_explain.explainer_gen.strata import SketchSlice, SlicePlan, SliceSketch, columns_of, plan_slices, sketch_slices
 from tfx_explain.names import NUM_BUCKETS, SliceKey
@@ -106,17 +107,24 @@ def aggregate(rows: int) -> None:
     plan, spec, profiles = population.plan(rows), population.spec(rows), population.profiles
     scale = Scale(1.0, 1.0, (), None, population.names, (), "binary")
 
-    def parts(count: int, shard: int, shards: int) -> Iterator[tuple[int, Rows]]:
-        width = NUM_BUCKETS // shards
+    layout = shards_of(plan, rows, population.features)
+
+    def parts(place: int, count: int, shard: int, shards: int) -> Iterator[MemberRows]:
+        width, none = NUM_BUCKETS // shards, np.zeros(0, np.int64)
         for index, start in enumerate(range(0, count, BLOCK_ROWS)):
             made = population.rows(start, min(BLOCK_ROWS, count - start)).statistics_rows()
-            yield index, dataclasses.replace(made, bucket=shard * width + made.bucket % width)
+            made = dataclasses.replace(made, bucket=shard * width + made.bucket % width)
+            own = np.arange(len(made.bucket))
+            yield MemberRows(index, made, own, np.full(len(own), place), none, none)
 
     for place, count in enumerate((rows, *plan.rows.values())):
-        shards = shard_count(plan, place, rows)
+        first, shards = int(layout.first[place]), int(layout.count[place])
         sums = (
-            sum_shard(((place, shard), parts(count // shards, shard, shards)), profiles, None, scale)[1]
+            sums
             for shard in range(shards)
+            for _, sums in sum_shard(
+                (first + shard, parts(place, count // shards, shard, shards)), plan, rows, profiles, None, scale
+            )
         )
         outcome = finish_slice((place, sums), spec, (0, 0), plan, scale, profiles)
         if outcome.rows != count // shards * shards:
@@ -199,15 +207,15 @@ def elements() -> dict[str, float]:
     weigh("totals of a block", totals)
     scale = scale_of(None, None, {}, 0, totals)
     profiles, spec = population.profiles, population.spec(MAX_EXAMPLES)
-    by_key: dict[tuple[int, int], list[tuple[int, Rows]]] = {}
+    by_shard: dict[int, list[MemberRows]] = {}
     for block in blocks:
-        for key, part in slice_parts(block, plan, MAX_EXAMPLES):
-            weigh("part of a shard", [(key, part)])
-            by_key.setdefault(key, []).append(part)
-    for shard in list(by_key.items())[:20]:
-        place, sums = sum_shard(shard, profiles, None, scale)
-        weigh("sums of a shard", [(place, sums)])
-        weigh("outcome of a slice", [finish_slice((place, [sums]), spec, (0, 0), plan, scale, profiles)])
+        for shard, part in slice_parts(block, plan, MAX_EXAMPLES, scale):
+            weigh("part of a shard", [(shard, part)])
+            by_shard.setdefault(shard, []).append(part)
+    for element in list(by_shard.items())[:20]:
+        for place, sums in itertools.islice(sum_shard(element, plan, MAX_EXAMPLES, profiles, None, scale), 20):
+            weigh("sums of a shard", [(place, sums)])
+            weigh("outcome of a slice", [finish_slice((place, [sums]), spec, (0, 0), plan, scale, profiles)])
     return sizes
 
 

@@ -83,9 +83,9 @@ def test_each_step_is_counted_for_what_it_depends_on(data, clock):
     assert got.identify_seconds == pytest.approx(2 * IDENTIFY / rows)
     assert got.explain_seconds == pytest.approx(2 * EXPLAIN / rows)
     assert got.slice_seconds == pytest.approx(FINISH)
-    # Each block is read by all of them and by what remains of the cities: two shards, summed over both blocks.
-    assert got.aggregate_seconds == pytest.approx((2 * PARTS + 2 * SUM) / rows)
-    moved = 2 + 2 + 2 + 2  # batches, blocks, what is explained, shards
+    # All of them and what remains of the cities share a shard, summed over both blocks.
+    assert got.aggregate_seconds == pytest.approx((2 * PARTS + SUM) / rows)
+    moved = 2 + 2 + 2 + 1  # batches, blocks, what is explained, the shard
     assert got.row_seconds == pytest.approx((2 * MAKE + PROFILE + 2 * WRITE + module._MOVES * moved * MOVE) / rows)
 
 

@@ -12,7 +12,14 @@ import numpy as np
 
 from tfx_explain.artifacts.pins import Pins
 from tfx_explain.artifacts.text_fingerprint import text_fingerprint
-from tfx_explain.engine.aggregates.buckets import SCORE_SIZE, Rows, accumulate, histogram_bins, score_histogram
+from tfx_explain.engine.aggregates.buckets import (
+    SCORE_SIZE,
+    Rows,
+    accumulate,
+    histogram_bins,
+    magnitudes,
+    score_histogram,
+)
 from tfx_explain.engine.aggregates.feature_clusters import MAX_FEATURES, Moments, clusters
 from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, present_groups
 from tfx_explain.engine.aggregates.intervals import seed_from
@@ -23,10 +30,9 @@ from tfx_explain.explainer_gen.explain import ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
-from tfx_explain.explainer_gen.strata import ALL, SlicePlan
-from tfx_explain.names import NUM_BUCKETS
-
-ROWS_OF_A_SHARD = 8192
+from tfx_explain.explainer_gen.shards import shards_of
+from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.explainer_gen.transit import travels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,74 +167,110 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
     return Rows(**out)
 
 
-def slice_parts(
-    block: ExplainedBlock, plan: SlicePlan, max_examples: int, scale: Scale | None = None
-) -> Iterable[tuple[tuple[int, int], tuple[int, Rows]]]:
-    """((slice, shard), (block, its rows)): a slice with many rows is summed in several shards of whole buckets.
+@travels
+@dataclasses.dataclass(frozen=True)
+class MemberRows:
+    """Some rows of a block, each once, and which slices of a shard they belong to.
 
-    Where the scale is known, attributions are binned here, once for all slices that a row belongs to.
+    Attributes:
+      block: its number.
+      rows: the rows.
+      member_row, member_place, failed_member_row, failed_member_place: as in ExplainedBlock, of these rows.
     """
+
+    block: int
+    rows: Rows
+    member_row: np.ndarray
+    member_place: np.ndarray
+    failed_member_row: np.ndarray
+    failed_member_place: np.ndarray
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[MemberRows]) -> MemberRows:
+        """Parts of several blocks, in the blocks' order."""
+        ordered = sorted(parts, key=lambda part: part.block)
+        starts, failed = (
+            np.concatenate([[0], np.cumsum(sizes)])
+            for sizes in (
+                [len(part.rows.bucket) for part in ordered],
+                [len(part.rows.failed_bucket) for part in ordered],
+            )
+        )
+        return cls(
+            ordered[0].block,
+            concatenate([part.rows for part in ordered]),
+            np.concatenate([part.member_row + start for part, start in zip(ordered, starts, strict=False)]),
+            np.concatenate([part.member_place for part in ordered]),
+            np.concatenate([part.failed_member_row + start for part, start in zip(ordered, failed, strict=False)]),
+            np.concatenate([part.failed_member_place for part in ordered]),
+        )
+
+    def by_slice(self) -> Iterator[tuple[int, Rows]]:
+        """(slice, its rows)."""
+        order = np.argsort(self.member_place, kind="stable")
+        failed_order = np.argsort(self.failed_member_place, kind="stable")
+        places, failed_places = self.member_place[order], self.failed_member_place[failed_order]
+        for place in np.union1d(places, failed_places):
+            (own, failed) = (
+                slice(*(np.searchsorted(found, place, side=side) for side in ("left", "right")))
+                for found in (places, failed_places)
+            )
+            yield int(place), take(self.rows, self.member_row[order[own]], self.failed_member_row[failed_order[failed]])
+
+
+def slice_parts(
+    block: ExplainedBlock, plan: SlicePlan, max_examples: int, scale: Scale
+) -> Iterable[tuple[int, MemberRows]]:
+    """(shard, the block's rows in its slices); attributions are binned here, once for all slices of a row."""
     if block.facts.error is not None:
         return
-    rows = block.rows
-    if scale is not None:
-        attributions = rows.attributions
-        rows = dataclasses.replace(
-            rows,
-            histogram_bin=histogram_bins(attributions, scale.unit),
-            sketch_bin=sketch_bins(attributions, scale.unit),
+    attributions = block.rows.attributions
+    rows = dataclasses.replace(
+        block.rows,
+        histogram_bin=histogram_bins(attributions, scale.unit),
+        sketch_bin=sketch_bins(attributions, scale.unit),
+        magnitude=magnitudes(attributions),
+    )
+    shards = shards_of(plan, max_examples, len(scale.features))
+    shard = shards.of(block.member_place, rows.bucket[block.member_row])
+    failed_shard = shards.of(block.failed_member_place, rows.failed_bucket[block.failed_member_row])
+    for number in np.union1d(shard, failed_shard):
+        own, failed = np.flatnonzero(shard == number), np.flatnonzero(failed_shard == number)
+        chosen, member_row = np.unique(block.member_row[own], return_inverse=True)
+        failed_chosen, failed_member_row = np.unique(block.failed_member_row[failed], return_inverse=True)
+        yield (
+            int(number),
+            MemberRows(
+                block.index,
+                take(rows, chosen, failed_chosen),
+                member_row,
+                block.member_place[own],
+                failed_member_row,
+                block.failed_member_place[failed],
+            ),
         )
-    for place, chosen, failed in memberships(block):
-        shards = shard_count(plan, place, max_examples)
-        shard, failed_shard = (
-            b * shards // NUM_BUCKETS for b in (block.rows.bucket[chosen], block.rows.failed_bucket[failed])
-        )
-        for number in np.union1d(shard, failed_shard):
-            part = take(rows, chosen[shard == number], failed[failed_shard == number])
-            yield (place, int(number)), (block.index, part)
-
-
-def memberships(block: ExplainedBlock) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(slice, its explained rows, its failed rows) of a block."""
-    order = np.argsort(block.member_place, kind="stable")
-    failed_order = np.argsort(block.failed_member_place, kind="stable")
-    places, failed_places = block.member_place[order], block.failed_member_place[failed_order]
-    for place in np.union1d(places, failed_places):
-        own = order[np.searchsorted(places, place) : np.searchsorted(places, place, side="right")]
-        first, last = (np.searchsorted(failed_places, place, side=s) for s in ("left", "right"))
-        yield int(place), block.member_row[own], block.failed_member_row[failed_order[first:last]]
-
-
-def shard_count(plan: SlicePlan, place: int, max_examples: int) -> int:
-    """In how many shards a slice is summed: decided by the plan alone."""
-    rows = float(max_examples)
-    if 0 < place <= len(plan.rows):
-        key, read = list(plan.rows.items())[place - 1]
-        threshold = max(plan.overall, plan.thresholds.get(key, 0))
-        rows = min(rows, read if threshold == ALL else read * threshold / 2.0**64)  # those expected in the sample
-    shards = 1
-    while shards * ROWS_OF_A_SHARD < rows and shards < NUM_BUCKETS:
-        shards *= 2
-    return shards
 
 
 def sum_shard(
-    element: tuple[tuple[int, int], Iterable[tuple[int, Rows]]],
+    element: tuple[int, Iterable[MemberRows]],
+    plan: SlicePlan,
+    max_examples: int,
     profiles: Sequence[FeatureProfile],
     pins: Pins | None,
     scale: Scale,
-) -> tuple[int, tuple[int, SliceSums]]:
-    """(slice, (shard, sums)): rows in the order of their blocks."""
-    (place, shard), parts = element
-    rows = concatenate([part for _, part in sorted(parts, key=lambda p: p[0])])
+) -> Iterator[tuple[int, tuple[int, SliceSums]]]:
+    """(slice, (which of its shards, sums)): rows in the order of their blocks."""
+    number, parts = element
     names = scale.features
+    first = shards_of(plan, max_examples, len(names)).first
     bins = tuple(b.size for b in feature_bins(names, profiles, pins).values())
-    sums = SliceSums(
-        accumulate(names, bins, rows, scale.unit),
-        QuantileSketch.of(rows.attributions, rows.weight, scale.unit, rows.sketch_bin),
-        GroupStatistics.of(scale.groups, names, rows),
-    )
-    return place, (shard, sums)
+    for place, rows in MemberRows.concatenate(parts).by_slice():
+        sums = SliceSums(
+            accumulate(names, bins, rows, scale.unit),
+            QuantileSketch.of(rows.attributions, rows.weight, scale.unit, rows.sketch_bin),
+            GroupStatistics.of(scale.groups, names, rows),
+        )
+        yield place, (number - int(first[place]), sums)
 
 
 def draw_seed(spec: JobSpec, content: tuple[int, int]) -> int:

@@ -39,11 +39,13 @@ from tfx_explain.explainer_gen.sampling import Block
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.target import TargetError, check_fits, known_classes, resolve_target
+from tfx_explain.explainer_gen.transit import travels
 from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
 
 NO_REPEATS = "the configuration asks for 0 repeats"
 
 
+@travels
 @dataclasses.dataclass(frozen=True)
 class ExplainedBlock:
     """A block's attributions.

@@ -20,11 +20,11 @@ from tfx_explain.config import COMPLETE_METHODS
 from tfx_explain.engine.aggregates.buckets import Rows
 from tfx_explain.engine.aggregates.permutation import PermutedRows
 from tfx_explain.explainer_gen.aggregate import (
+    MemberRows,
     Scale,
     block_totals,
     finish_slice,
     scale_of,
-    shard_count,
     slice_parts,
     sum_shard,
 )
@@ -40,7 +40,7 @@ from tfx_explain.explainer_gen.elements import (
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import background_examples
-from tfx_explain.explainer_gen.outcome import SliceSums
+from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums
 from tfx_explain.explainer_gen.paired import Partner, explain_pairs
 from tfx_explain.explainer_gen.permute import (
     DonorBlock,
@@ -63,7 +63,11 @@ from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.results import block_facts, write_file, write_result, write_rows
 from tfx_explain.explainer_gen.sampled import MODEL_SAMPLE, NAMESPACE, sample_examples
 from tfx_explain.explainer_gen.sampling import Block, SamplePlan
+from tfx_explain.explainer_gen.shards import shards_of
 from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.explainer_gen.transit import travels, typed
+
+travels(PermutedRows)  # which itself knows numpy alone
 
 progress = logging.getLogger("tfx_explain.progress")
 """One record a block, with `stage` (`explained` or `permuted`), `rows_done` and `rows_total`: for progress bars."""
@@ -96,7 +100,7 @@ def explain_examples(
     outputs = blocks | "Explain" >> beam.ParDo(Explain(spec, handle), plan, slices, profiles, picked).with_outputs(
         Explain.DONORS, Explain.ELEMENTS, main="explained"
     )
-    explained, donors = outputs["explained"], outputs[Explain.DONORS]
+    explained, donors = typed(outputs["explained"], ExplainedBlock), typed(outputs[Explain.DONORS], DonorBlock)
     pinned = (
         pipeline
         | "PinnedRows" >> beam.Create([None])
@@ -117,13 +121,16 @@ def explain_examples(
     finish = spec, content, slices, scale, profiles
     sums = (
         explained
-        | "SliceParts" >> beam.FlatMap(slice_parts, slices, config.max_examples, scale)
+        | "SliceParts"
+        >> beam.FlatMap(slice_parts, slices, config.max_examples, scale).with_output_types(tuple[int, MemberRows])
         | "GroupShards" >> beam.GroupByKey()
         | "SumShard" >> beam.ParDo(SumShard(), *finish).with_outputs(SumShard.OUTCOMES, main="shards")
     )
     outcomes = (
-        sums[SumShard.OUTCOMES],
-        sums["shards"] | "GroupSlices" >> beam.GroupByKey() | "FinishSlice" >> beam.Map(finish_slice, *finish),
+        typed(sums[SumShard.OUTCOMES], SliceOutcome),
+        typed(sums["shards"], tuple[int, tuple[int, SliceSums]])
+        | "GroupSlices" >> beam.GroupByKey()
+        | "FinishSlice" >> beam.Map(finish_slice, *finish).with_output_types(SliceOutcome),
     ) | "Outcomes" >> beam.Flatten()
     permutation, importances = _permute(pipeline, donors, spec, handle, content, slices, scale, profiles, picked)
     pairs: beam.pvalue.AsList | None = None
@@ -189,11 +196,16 @@ def _permute(
         )
     )
     table = beam.pvalue.AsList(
-        donors | "SideInput" >> beam.FlatMap(lambda block, plan: [without_rows(block)] if plan.side_input else [], plan)
+        donors
+        | "SideInput"
+        >> beam.FlatMap(lambda block, plan: [without_rows(block)] if plan.side_input else [], plan).with_output_types(
+            DonorBlock
+        )
     )
+    permuted = tuple[DonorBlock, PermutedRows]
     near = donors | "PermuteBySideInput" >> beam.ParDo(
         PermuteBySideInput(spec, handle), plan, scale, table, profiles, picked
-    )
+    ).with_output_types(permuted)
     far = (
         {
             "receiver": donors
@@ -202,12 +214,16 @@ def _permute(
             | "Send" >> beam.FlatMap(lambda b, p, s: [] if p.side_input else send(b, p, s.items), plan, scale),
         }
         | "Meet" >> beam.CoGroupByKey()
-        | "PermuteByBlock" >> beam.ParDo(PermuteByBlock(spec, handle), plan, scale, profiles, picked)
+        | "PermuteByBlock"
+        >> beam.ParDo(PermuteByBlock(spec, handle), plan, scale, profiles, picked).with_output_types(permuted)
     )
     return plan, (
         (near, far)
         | "Permuted" >> beam.Flatten()
-        | "PermutedParts" >> beam.FlatMap(permuted_parts, plan, slices, config.max_examples)
+        | "PermutedParts"
+        >> beam.FlatMap(permuted_parts, plan, slices, config.max_examples).with_output_types(
+            tuple[tuple[int, int], tuple[int, PermutedRows]]
+        )
         | "GroupPermutedShards" >> beam.GroupByKey()
         | "SumPermuted" >> beam.Map(sum_permuted, scale)
         | "GroupPermutedSlices" >> beam.GroupByKey()
@@ -283,26 +299,28 @@ class Explain(_UsesModel):
 
 
 class SumShard(beam.DoFn):
-    """((slice, shard), its rows) -> (slice, (shard, sums)); a slice of one shard is finished where it is summed."""
+    """(shard, its rows) -> (slice, (which of its shards, sums)); what is one shard is finished where it is summed."""
 
     OUTCOMES = "outcomes"
 
     def process(
         self,
-        element: tuple[tuple[int, int], Iterable[tuple[int, Rows]]],
+        element: tuple[int, Iterable[MemberRows]],
         spec: JobSpec,
         content: tuple[int, int],
         slices: SlicePlan,
         scale: Scale,
         profiles: Sequence[FeatureProfile],
     ) -> Iterable[tuple[int, tuple[int, SliceSums]] | beam.pvalue.TaggedOutput]:
-        """Sums one shard."""
-        place, shard = sum_shard(element, profiles, spec.pins, scale)
-        if shard_count(slices, place, spec.config.max_examples) > 1:
-            yield place, shard
-        else:
-            outcome = finish_slice((place, [shard]), spec, content, slices, scale, profiles)
-            yield beam.pvalue.TaggedOutput(self.OUTCOMES, outcome)
+        """Sums the slices of one shard."""
+        most = spec.config.max_examples
+        count = shards_of(slices, most, len(scale.features)).count
+        for place, sums in sum_shard(element, slices, most, profiles, spec.pins, scale):
+            if count[place] > 1:
+                yield place, sums
+            else:
+                outcome = finish_slice((place, [sums]), spec, content, slices, scale, profiles)
+                yield beam.pvalue.TaggedOutput(self.OUTCOMES, outcome)
 
 
 class AttributeElements(_UsesModel):

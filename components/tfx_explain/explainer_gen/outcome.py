@@ -20,10 +20,12 @@ from tfx_explain.engine.aggregates.statistics import (
     slice_statistics,
     total_attribution,
 )
+from tfx_explain.explainer_gen.transit import travels
 
 _DRAWS_OF_SHOWN_SLICES = 200
 
 
+@travels
 @dataclasses.dataclass(frozen=True)
 class SliceSums:
     """All sums of a slice, or of a shard of it."""
@@ -55,6 +57,7 @@ class SliceSums:
         return cls(statistics, functools.reduce(operator.add, others, first), groups)
 
 
+@travels
 @dataclasses.dataclass(frozen=True)
 class SliceOutcome:
     """What is published of a slice.

@@ -25,13 +25,14 @@ from tfx_explain.engine.aggregates.paired import (
     compare,
     share_drifts,
 )
-from tfx_explain.explainer_gen.aggregate import draw_seed, examples_fingerprint, shard_count, sum_in_order
+from tfx_explain.explainer_gen.aggregate import draw_seed, examples_fingerprint, sum_in_order
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.method import background_examples
 from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.sampled import BACKGROUND, MODEL_SAMPLE, Sample
 from tfx_explain.explainer_gen.sampling import Block, SamplePlan, is_in
+from tfx_explain.explainer_gen.shards import shard_count
 from tfx_explain.explainer_gen.slicing import Slicing
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.summary import interval, number

@@ -19,14 +19,15 @@ from tfx_explain.engine.aggregates.permutation import (
 from tfx_explain.engine.feature_graph import Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.methods.permutation import Donors
-from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, shard_count, sum_in_order
+from tfx_explain.explainer_gen.aggregate import Scale, draw_seed, sum_in_order
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
-from tfx_explain.explainer_gen.packed import PackedInTransit
 from tfx_explain.explainer_gen.row_ids import row_ids
 from tfx_explain.explainer_gen.sampling import Block, is_in
+from tfx_explain.explainer_gen.shards import shard_count
 from tfx_explain.explainer_gen.strata import SlicePlan
+from tfx_explain.explainer_gen.transit import PackedInTransit, travels
 from tfx_explain.names import NUM_BUCKETS
 
 _ROWS_TOGETHER = 8192
@@ -37,6 +38,7 @@ Items = Sequence[tuple[str, tuple[str, ...]]]
 """(name, raw features that are replaced together)."""
 
 
+@travels
 @dataclasses.dataclass(frozen=True)
 class DonorBlock(PackedInTransit):
     """The explained rows of a block, as donors and as receivers.
@@ -382,7 +384,7 @@ def _by_row(values: np.ndarray) -> np.ndarray:
 def permuted_parts(
     element: tuple[DonorBlock, PermutedRows], plan: PermutationPlan, slices: SlicePlan, max_examples: int
 ) -> Iterable[tuple[tuple[int, int], tuple[int, PermutedRows]]]:
-    """((slice, shard), (block, its rows)), as `slice_parts`."""
+    """((slice, shard), (block, its rows)): a slice with many rows is summed in several shards of whole buckets."""
     block, rows = element
     order = np.argsort(block.member_place, kind="stable")
     places = block.member_place[order]

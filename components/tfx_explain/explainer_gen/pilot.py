@@ -113,7 +113,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         for done in explained:
             for key, part in slice_parts(done, plan, rows, scale):
                 parts[key].append(part)
-        sums = [sum_shard(element, profiles, spec.pins, scale) for element in parts.items()]
+        sums = [pair for e in parts.items() for pair in sum_shard(e, plan, rows, profiles, spec.pins, scale)]
     with laps.of("slice"):
         place, shard = max(sums, key=lambda item: item[0])  # most slices take fewer draws than the overall one, place 0
         finish_slice((place, [shard]), spec, (0, 0), plan, scale, profiles)

@@ -13,8 +13,27 @@ from tfx_explain.engine.aggregates.weighted_order import finite_order
 from tfx_explain.engine.methods.input_baseline import central_value, lower_median
 from tfx_explain.explainer_gen.columns import Column
 from tfx_explain.explainer_gen.sampling import Block
+from tfx_explain.explainer_gen.transit import travels
 
-_Values = tuple[int, str, np.ndarray, np.ndarray, np.ndarray]
+
+@travels
+@dataclasses.dataclass(frozen=True)
+class FeatureValues:
+    """What a block's rows say of one raw feature; rows without a value are left out.
+
+    Attributes:
+      block: its number.
+      kind: `i`, `f` or `b`: int64, float or bytes.
+      lengths: how many values each row has, [n].
+      values: of all rows, row after row.
+      counts: how many equal rows each row stands for, [n].
+    """
+
+    block: int
+    kind: str
+    lengths: np.ndarray
+    values: np.ndarray
+    counts: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +55,12 @@ class FeatureProfile:
     max_values: int = 1
 
 
-def feature_values(block: Block) -> Iterable[tuple[str, _Values]]:
-    """(feature, (block, kind, lengths, values, counts)) of the rows that have a value."""
+def feature_values(block: Block) -> Iterable[tuple[str, FeatureValues]]:
+    """(feature, its values)."""
     for (name, kind), column in sorted(block.columns.columns.items()):
         present = column.lengths > 0
-        yield name, (block.index, kind, _small(column.lengths[present]), column.values, _small(block.count[present]))
+        lengths, counts = _small(column.lengths[present]), _small(block.count[present])
+        yield name, FeatureValues(block.index, kind, lengths, column.values, counts)
 
 
 def _small(values: np.ndarray) -> np.ndarray:
@@ -48,19 +68,20 @@ def _small(values: np.ndarray) -> np.ndarray:
     return values.astype(np.min_scalar_type(int(values.max(initial=0))))
 
 
-def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[str]) -> FeatureProfile:
+def profile(values: tuple[str, Iterable[FeatureValues]], categorical_ints: frozenset[str]) -> FeatureProfile:
     """Joins (feature, its values of all blocks), in the blocks' order.
 
     Where rows disagree on the kind, the kind that holds more weight is the feature's; the model's parser will refuse
     the other rows.
     """
     name, parts = values
-    ordered = sorted(parts, key=lambda p: (p[1], p[0]))
-    weight = {kind: sum(int(p[4].sum()) for p in ordered if p[1] == kind) for kind in "bfi"}
+    ordered = sorted(parts, key=lambda p: (p.kind, p.block))
+    weight = {kind: sum(int(p.counts.sum()) for p in ordered if p.kind == kind) for kind in "bfi"}
     kind = max(weight, key=lambda k: (weight[k], k))
-    chosen = [p for p in ordered if p[1] == kind]
-    lengths, counts = (np.concatenate([p[i] for p in chosen]).astype(np.int64) for i in (2, 4))
-    flat = np.concatenate([p[3] for p in chosen])
+    chosen = [p for p in ordered if p.kind == kind]
+    lengths = np.concatenate([p.lengths for p in chosen]).astype(np.int64)
+    counts = np.concatenate([p.counts for p in chosen]).astype(np.int64)
+    flat = np.concatenate([p.values for p in chosen])
     categorical = kind == "b" or name in categorical_ints
     if not categorical and (lengths == 1).all():  # one order of all values tells the median and the deciles
         order = finite_order(flat, counts)
@@ -75,7 +96,7 @@ def profile(values: tuple[str, Iterable[_Values]], categorical_ints: frozenset[s
 
 def profiles_of(blocks: Iterable[Block], categorical_ints: frozenset[str]) -> list[FeatureProfile]:
     """Profiles of all features of a few blocks, in the order in which they are met."""
-    values: dict[str, list[_Values]] = {}
+    values: dict[str, list[FeatureValues]] = {}
     for block in blocks:
         for name, value in feature_values(block):
             values.setdefault(name, []).append(value)

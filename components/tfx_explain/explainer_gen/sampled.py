@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 
 from tfx_explain.explainer_gen.examples import canonical
 from tfx_explain.explainer_gen.job_spec import JobSpec
-from tfx_explain.explainer_gen.profiles import feature_values, profile
+from tfx_explain.explainer_gen.profiles import FeatureValues, feature_values, profile
 from tfx_explain.explainer_gen.records import ReadRecords
 from tfx_explain.explainer_gen.row_ids import hexadecimal, ids_of
 from tfx_explain.explainer_gen.sampling import (
@@ -39,6 +39,7 @@ from tfx_explain.explainer_gen.strata import (
     plan_slices,
     sketch_slices,
 )
+from tfx_explain.explainer_gen.transit import typed
 from tfx_explain.explainer_gen.usable_model import import_libraries
 from tfx_explain.names import SliceKey, slice_name
 
@@ -90,14 +91,14 @@ def sample_examples(
     )
     blocks = (
         candidates
-        | "TakeSample" >> beam.FlatMap(take_sample, slices)
-        | "ByBlock" >> beam.FlatMap(by_block, plan)
+        | "TakeSample" >> beam.FlatMap(take_sample, slices).with_output_types(RowBatch)
+        | "ByBlock" >> beam.FlatMap(by_block, plan).with_output_types(tuple[int, RowBatch])
         | "GroupBlocks" >> beam.GroupByKey()
-        | "MakeBlocks" >> beam.MapTuple(make_block)
+        | "MakeBlocks" >> beam.MapTuple(make_block).with_output_types(Block)
     )
     profiles = beam.pvalue.AsList(
         blocks
-        | "FeatureValues" >> beam.FlatMap(feature_values)
+        | "FeatureValues" >> beam.FlatMap(feature_values).with_output_types(tuple[str, FeatureValues])
         | "GroupFeatures" >> beam.GroupByKey()
         | "ProfileFeatures" >> beam.Map(profile, spec.categorical_ints)
     )
@@ -117,7 +118,11 @@ def read_batches(
         | "Read" >> ReadRecords(patterns, batch_size)
         | "Identify" >> beam.ParDo(Identify(spec)).with_outputs(Identify.CANDIDATES, Identify.KEYS, main="all")
     )
-    return parts["all"], parts[Identify.CANDIDATES], parts[Identify.KEYS]
+    return (
+        typed(parts["all"], RowBatch),
+        typed(parts[Identify.CANDIDATES], RowBatch),
+        typed(parts[Identify.KEYS], RowBatch),
+    )
 
 
 class Identify(beam.DoFn):

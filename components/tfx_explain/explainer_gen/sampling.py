@@ -11,8 +11,8 @@ import numpy as np
 
 from tfx_explain.explainer_gen.columns import Columns, decode
 from tfx_explain.explainer_gen.examples import canonical
-from tfx_explain.explainer_gen.packed import PackedInTransit
 from tfx_explain.explainer_gen.row_ids import ID_DTYPE, KEY_DTYPE, cluster_ids, ids_of, order_keys, row_ids
+from tfx_explain.explainer_gen.transit import PackedInTransit, travels
 from tfx_explain.names import SliceKey
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ BACKGROUND_ROWS = 48
 _BOUNDED_SLICES = 10_000  # slices whose first rows a worker knows; of others it keeps all rows
 
 
+@travels
 @dataclasses.dataclass(frozen=True)
 class RowBatch(PackedInTransit):
     """Some rows.
@@ -46,6 +47,7 @@ class RowBatch(PackedInTransit):
     probability: np.ndarray | None = None
 
 
+@travels
 @dataclasses.dataclass(frozen=True)
 class Block(PackedInTransit):
     """Distinct rows of one range of ids, sorted by id.

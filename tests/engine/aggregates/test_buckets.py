@@ -3,6 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
+from tests.engine.aggregates.block_data import block
 from tests.fixtures.synthetic import HONEST, PINNED_BINS, Additive
 
 from tfx_explain.engine.aggregates.buckets import HISTOGRAM_SIZE, BucketStatistics, Rows, accumulate, histogram_bins
@@ -148,3 +149,28 @@ def test_a_bucket_alone_survives_a_pickle():
     one = accumulate(FEATURES, SIZES, Additive(HONEST, rows=300).explained(), 0.5).bucket(3)
     got = pickle.loads(pickle.dumps(one))
     assert all(np.array_equal(a, b) for a, b in zip(got._arrays(), one._arrays(), strict=True))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_buckets_sums_have_the_same_bits_whatever_stands_beside_it(weighted):
+    random = np.random.default_rng(3)
+    weight = random.uniform(0.5, 2, 3000) if weighted else None
+    rows = block(random.normal(size=(3000, 3)), random.integers(0, 4, (3000, 3)), weight)
+    rows.bucket[:] = np.where(rows.bucket < 40, 7, rows.bucket)  # one bucket has many more rows than the others
+    together = accumulate(("a", "b", "c"), (4, 4, 4), rows, 1.0)
+    for bucket in (7, 50, 63):
+        own = rows.bucket == bucket
+        alone = accumulate(
+            ("a", "b", "c"),
+            (4, 4, 4),
+            dataclasses.replace(
+                rows,
+                **{
+                    name: getattr(rows, name)[own]
+                    for name in ("bucket", "weight", "attributions", "converged", "prediction", "bin_index")
+                },
+            ),
+            1.0,
+        )
+        for mine, theirs in zip(together.bucket(bucket)._arrays(), alone.bucket(bucket)._arrays(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)

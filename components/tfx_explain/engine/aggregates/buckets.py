@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ SCORE_SIZE = 1000
 SCORE_LIMIT = 10.0
 """Score histograms: 1,000 bins spaced evenly in logits on [-10, 10], the outer ones open."""
 
-_AT_ONCE = 512  # rows of a bucket whose intermediate results are held together
+_PIECE = 256  # rows of a bucket that are summed one after the other, before the sum is added to the bucket's
+_AT_ONCE = 128  # rows, at least, whose intermediate results stay in the processor's cache
 
 # Per model: one value a bucket.
 SCALARS = (
@@ -189,6 +190,7 @@ class Rows:
       binary: labels are 0 or 1, so that score histograms make sense.
       histogram_bin: uint8 [n, F] of `histogram_bins`; None where it is yet to be found.
       sketch_bin: int16 [n, F] of `sketch_bins`; None where it is yet to be found.
+      magnitude: float64 [n] of `magnitudes`; None where it is yet to be found.
     """
 
     bucket: np.ndarray
@@ -207,6 +209,7 @@ class Rows:
     binary: bool = False
     histogram_bin: np.ndarray | None = None
     sketch_bin: np.ndarray | None = None
+    magnitude: np.ndarray | None = None
 
 
 def accumulate(
@@ -249,72 +252,134 @@ def accumulate(
                 scalars[name] = label_weight * np.where(labelled, values, 0.0)
     for name, values in scalars.items():
         out.scalars[name][:] = _by_bucket(bucket, values)
-    starts = np.concatenate([[0], np.cumsum(bin_sizes)]).astype(np.int64)
     order = np.argsort(bucket, kind="stable")
     first = np.searchsorted(bucket[order], np.arange(NUM_BUCKETS + 1))
-    for index in range(NUM_BUCKETS):
-        for start in range(first[index], first[index + 1], _AT_ONCE):
-            own = order[start : min(start + _AT_ONCE, first[index + 1])]
-            _add_features(out, index, rows, own, starts, (label_weight * label)[own], histogram_unit)
+    summed = _FeatureSums(out, rows, label_weight * label, histogram_unit)
+    for pieces in _together(first):
+        summed.add(order, pieces)
     if rows.binary and rows.score is not None:
         place = score_bins(rows.score)
         for name, wanted in (("scores_negative", label == 0), ("scores_positive", label == 1)):
             chosen = label_weight * wanted
-            out.scores[name][:] = np.bincount(
+            out.scores[name] = np.bincount(
                 bucket * SCORE_SIZE + place, weights=chosen, minlength=NUM_BUCKETS * SCORE_SIZE
             ).reshape(NUM_BUCKETS, SCORE_SIZE)
     return out
 
 
-def _add_features(
-    out: BucketStatistics,
-    bucket: int,
-    rows: Rows,
-    own: np.ndarray,
-    starts: np.ndarray,
-    label: np.ndarray,
-    histogram_unit: float,
-) -> None:
-    """Adds some rows of one bucket: what is summed into is so small that it stays in the processor's cache.
+_Piece = tuple[int, int, int]
+"""(bucket, first, last + 1) of some rows of one bucket, in the order by bucket."""
+
+
+def _together(first: np.ndarray) -> Iterator[list[_Piece]]:
+    """All rows in pieces of one bucket each, so many pieces at a time as are worked on together.
+
+    Where a bucket is cut depends on its own rows alone, so its sums have the same bits whatever stands beside it.
 
     Args:
-      out: where to.
-      bucket: its number.
-      rows: of which.
-      own: the rows, int [m].
-      starts: where each feature's bins begin, int64 [F + 1].
-      label: weight times label, [m].
-      histogram_unit: as in `accumulate`.
+      first: where each bucket's rows begin, int [buckets + 1].
     """
-    weight, a = rows.weight[own], rows.attributions[own].astype(np.float64)  # [m], [m, F]
-    ones = bool((weight == 1).all())
-    weighted = a if ones else weight[:, None] * a
-    absolute = np.abs(weighted)
-    positive = a > 0
-    per_row = np.abs(a).sum(axis=1)
-    # The sum of a row without attributions is no divisor: its shares are 0.
-    share = absolute / np.where(per_row > 0, per_row, np.inf)[:, None]
-    out.sums["sum_absolute"][bucket] += absolute.sum(axis=0)
-    out.sums["sum"][bucket] += weighted.sum(axis=0)
-    out.sums["sum_squared"][bucket] += (weighted * a).sum(axis=0)
-    out.sums["sum_positive"][bucket] += (positive if ones else weight[:, None] * positive).sum(axis=0)
-    out.sums["sum_row_share"][bucket] += share.sum(axis=0)
-    count, size = len(starts) - 1, int(starts[-1])
-    flat = starts[:-1] + rows.bin_index[own]  # [m, F]
-    spread = None if ones else np.repeat(weight, count)
-    number = np.bincount(flat.ravel(), minlength=size)
-    out.bin_sums["bin_rows"][bucket] += number
-    out.bin_sums["bin_weight"][bucket] += number if ones else np.bincount(flat.ravel(), weights=spread, minlength=size)
-    out.bin_sums["bin_sum"][bucket] += np.bincount(flat.ravel(), weights=weighted.ravel(), minlength=size)
-    counted = np.flatnonzero(label)
-    out.bin_sums["bin_sum_label"][bucket] += np.bincount(
-        flat[counted].ravel(), weights=np.repeat(label[counted], count), minlength=size
-    )
-    column = histogram_bins(a, histogram_unit) if rows.histogram_bin is None else rows.histogram_bin[own]
-    flat = column + np.arange(count) * HISTOGRAM_SIZE
-    out.histogram[bucket] += np.bincount(flat.ravel(), weights=spread, minlength=count * HISTOGRAM_SIZE).reshape(
-        count, HISTOGRAM_SIZE
-    )
+    pieces: list[_Piece] = []
+    for bucket in range(len(first) - 1):
+        for start in range(first[bucket], first[bucket + 1], _PIECE):
+            pieces.append((bucket, start, min(start + _PIECE, int(first[bucket + 1]))))
+            if pieces[-1][2] - pieces[0][1] >= _AT_ONCE:
+                yield pieces
+                pieces = []
+    if pieces:
+        yield pieces
+
+
+class _FeatureSums:
+    """Adds rows to the sums by feature; what it works with is taken from memory once."""
+
+    def __init__(self, out: BucketStatistics, rows: Rows, label: np.ndarray, histogram_unit: float):
+        """Adds to `out` some of `rows`; `label` is weight times label, [n]."""
+        self._out, self._rows, self._label, self._unit = out, rows, label, histogram_unit
+        self._count, self._size = len(out.features), int(sum(out.bin_sizes))
+        self._bins = np.concatenate([[0], np.cumsum(out.bin_sizes)])[:-1].astype(np.int64)
+        self._histograms = np.arange(self._count) * HISTOGRAM_SIZE
+        self._ones = bool((rows.weight == 1).all())
+        if self._ones:
+            out.bin_sums["bin_weight"] = out.bin_sums["bin_rows"]
+        at_once = min(len(rows.bucket), _AT_ONCE + _PIECE)
+        self._numbers = [np.empty((at_once, self._count)) for _ in range(4)]
+        self._places = [np.empty((at_once, self._count), np.int64) for _ in range(2)]
+
+    def add(self, order: np.ndarray, pieces: Sequence[_Piece]) -> None:
+        """Adds pieces that stand one behind the other in `order`, int [n]."""
+        rows, begin = self._rows, pieces[0][1]
+        own = order[begin : pieces[-1][2]]  # [m]
+        a, weighted, absolute, product = (array[: len(own)] for array in self._numbers)  # [m, F]
+        places, columns = (array[: len(own)] for array in self._places)
+        starts = [start - begin for _, start, _ in pieces]
+        weight = rows.weight[own]
+        a[:] = rows.attributions[own]
+        magnitude = magnitudes(a) if rows.magnitude is None else rows.magnitude[own]
+        if self._ones:
+            weighted = a
+        else:
+            np.multiply(weight[:, None], a, out=weighted)
+        np.abs(weighted, out=absolute)
+        sums = {"sum": _by_piece(weighted, starts), "sum_absolute": _by_piece(absolute, starts)}
+        sums["sum_squared"] = _by_piece(np.multiply(weighted, a, out=product), starts)
+        # The sum of a row without attributions is no divisor: its shares are 0.
+        part = np.divide(1.0, magnitude, out=np.zeros(len(own)), where=magnitude > 0)
+        sums["sum_row_share"] = _by_piece(np.multiply(absolute, part[:, None], out=product), starts)
+        np.multiply(a > 0, weight[:, None], out=product)
+        sums["sum_positive"] = _by_piece(product, starts)
+        np.add(self._bins, rows.bin_index[own], out=places)
+        column = histogram_bins(a, self._unit) if rows.histogram_bin is None else rows.histogram_bin[own]
+        np.add(self._histograms, column, out=columns)
+        label = self._label[own]
+        for number, (bucket, start, end) in enumerate(pieces):
+            for name, values in sums.items():
+                self._out.sums[name][bucket] += values[number]
+            at = slice(start - begin, end - begin)
+            self._add_bins(bucket, places[at], columns[at], weighted[at], weight[at], label[at])
+
+    def _add_bins(
+        self,
+        bucket: int,
+        places: np.ndarray,
+        columns: np.ndarray,
+        weighted: np.ndarray,
+        weight: np.ndarray,
+        label: np.ndarray,
+    ) -> None:
+        """Adds one piece's rows to value bins and histograms.
+
+        Args:
+          bucket: of all rows.
+          places: value bin of each attribution, all features end to end: int64 [m, F].
+          columns: histogram bin of each attribution, the same way.
+          weighted: weight times attribution, [m, F].
+          weight: [m].
+          label: weight times label, [m].
+        """
+        bins, count, size = self._out.bin_sums, self._count, self._size
+        spread = None if self._ones else np.repeat(weight, count)
+        bins["bin_rows"][bucket] += np.bincount(places.ravel(), minlength=size)
+        if not self._ones:  # else they are equal, and one array
+            bins["bin_weight"][bucket] += np.bincount(places.ravel(), weights=spread, minlength=size)
+        bins["bin_sum"][bucket] += np.bincount(places.ravel(), weights=weighted.ravel(), minlength=size)
+        counted = np.flatnonzero(label)
+        bins["bin_sum_label"][bucket] += np.bincount(
+            places[counted].ravel(), weights=np.repeat(label[counted], count), minlength=size
+        )
+        self._out.histogram[bucket] += np.bincount(
+            columns.ravel(), weights=spread, minlength=count * HISTOGRAM_SIZE
+        ).reshape(count, HISTOGRAM_SIZE)
+
+
+def _by_piece(values: np.ndarray, starts: Sequence[int]) -> np.ndarray:
+    """Sums of the rows from each start to the next, row after row: [pieces, F] of [m, F]."""
+    return np.add.reduceat(values, starts, axis=0)
+
+
+def magnitudes(attributions: np.ndarray) -> np.ndarray:
+    """Sum of |attribution| of each row: float64 [n]."""
+    return np.abs(attributions.astype(np.float64)).sum(axis=1)
 
 
 def histogram_bins(attributions: np.ndarray, unit: float) -> np.ndarray:

@@ -109,7 +109,7 @@ def measure_columns(
 
 
 def _percentiles(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """LOW and HIGH of [draws, ...], from columns that are sorted one beside the other.
+    """LOW and HIGH of [draws, ...].
 
     The k-th of n draws stands for k / (n + 1), as `np.quantile` has it with `QUANTILES`. With its default,
     (k - 1) / (n - 1), a bound lies inside its level by almost a draw: of 200 draws that is a point of coverage.
@@ -117,11 +117,10 @@ def _percentiles(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     last = len(table) - 1
     ranks = [min(max(len(table) * level + level - 1, 0.0), float(last)) for level in (LOW, HIGH)]
     places = [(min(int(rank), max(last - 1, 0)), min(int(rank) + 1, last)) for rank in ranks]
-    wanted = sorted({at for pair in places for at in pair})
-    ordered = np.partition(np.ascontiguousarray(np.moveaxis(table, 0, -1)), wanted, axis=-1)
+    ordered = np.sort(table, axis=0)  # numpy sorts by vector instructions, and parts by none: a third of the time
     out = []
     for rank, (at, following) in zip(ranks, places, strict=True):
-        before, after = ordered[..., at], ordered[..., following]
+        before, after = ordered[at], ordered[following]
         part = rank - at
         out.append(before + (after - before) * part if part < 0.5 else after - (after - before) * (1 - part))
     return out[0], out[1]

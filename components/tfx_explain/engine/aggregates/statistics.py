@@ -235,21 +235,29 @@ def _rank_correlations(weight: np.ndarray, total: np.ndarray) -> np.ndarray:
     add nothing, and both ranks have the weighted mean 0.
     """
     mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-    u, v = np.zeros_like(weight), np.zeros_like(weight)
-    for i in range(len(weight)):
-        for j in range(i + 1, len(weight)):
-            above = np.sign(mean[j] - mean[i])
-            v[j] += above * weight[i]
-            v[i] -= above * weight[j]
-            u[j] += weight[i]
-            u[i] -= weight[j]
-    u, v, middle = u / 2, v / 2, weight.sum(axis=0) / 2
+    below = np.cumsum(weight, axis=0)
+    u = below - (weight + below[-1]) / 2
+    v = np.zeros_like(weight)
+    tied = np.zeros(weight.shape[1:], bool)
+    for i in range(len(weight) - 1):
+        apart = mean[i + 1 :] - mean[i]
+        tied |= (apart == 0).any(axis=0)
+        v[i + 1 :] += np.copysign(weight[i], apart)
+        v[i] -= np.copysign(weight[i + 1 :], apart).sum(axis=0)
+    if tied.any():  # few, if any: a difference of 0 has a sign, but adds nothing
+        v[:, tied] = _with_ties(mean[:, tied], weight[:, tied])
+    v /= 2
     weighted = weight * v
     spread = np.sqrt(np.sum(weight * u * u, axis=0) * np.sum(weighted * v, axis=0))
     covariance = np.sum(weighted * u, axis=0)
     # Equal means leave only the rounding of the ranks.
-    clear = spread > 1e-9 * middle**3
+    clear = spread > 1e-9 * (below[-1] / 2) ** 3
     return np.divide(covariance, spread, out=np.full(spread.shape, np.nan), where=clear)
+
+
+def _with_ties(mean: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The weight of the bins with a lower mean less that of those with a higher one: [B, n]."""
+    return np.stack([(np.sign(own - mean) * weight).sum(axis=0) for own in mean])
 
 
 def _tables(statistics: BucketStatistics, draws: np.ndarray) -> dict[str, np.ndarray]:
