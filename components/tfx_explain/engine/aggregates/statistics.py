@@ -33,7 +33,7 @@ _LIMITS = {
     "fraction_positive": (0.0, 1.0),
     "direction": (-1.0, 1.0),
 }
-_AT_ONCE = 16  # features whose ranks stay in the processor's cache
+_AT_ONCE = 8  # features whose ranks stay in the processor's cache
 # A variance below this part of the mean square is the rounding of a constant.
 _VARIANCE_ROUNDING = 1e-12
 
@@ -237,19 +237,20 @@ def _rank_correlations(weight: np.ndarray, total: np.ndarray) -> np.ndarray:
     mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
     below = np.cumsum(weight, axis=0)
     u = below - (weight + below[-1]) / 2
-    v = np.zeros_like(weight)
+    v, held = np.zeros_like(weight), np.empty_like(weight)
     tied = np.zeros(weight.shape[1:], bool)
     for i in range(len(weight) - 1):
-        apart = mean[i + 1 :] - mean[i]
-        tied |= (apart == 0).any(axis=0)
+        apart = np.subtract(mean[i + 1 :], mean[i], out=held[i + 1 :])
+        if np.count_nonzero(apart) < apart.size:
+            tied |= (apart == 0).any(axis=0)
         v[i + 1 :] += np.copysign(weight[i], apart)
-        v[i] -= np.copysign(weight[i + 1 :], apart).sum(axis=0)
+        v[i] -= np.copysign(weight[i + 1 :], apart, out=apart).sum(axis=0)
     if tied.any():  # few, if any: a difference of 0 has a sign, but adds nothing
         v[:, tied] = _with_ties(mean[:, tied], weight[:, tied])
     v /= 2
     weighted = weight * v
-    spread = np.sqrt(np.sum(weight * u * u, axis=0) * np.sum(weighted * v, axis=0))
-    covariance = np.sum(weighted * u, axis=0)
+    spread = np.sqrt(np.einsum("bfd,bfd,bfd->fd", weight, u, u) * np.einsum("bfd,bfd->fd", weighted, v))
+    covariance = np.einsum("bfd,bfd->fd", weighted, u)
     # Equal means leave only the rounding of the ranks.
     clear = spread > 1e-9 * (below[-1] / 2) ** 3
     return np.divide(covariance, spread, out=np.full(spread.shape, np.nan), where=clear)
