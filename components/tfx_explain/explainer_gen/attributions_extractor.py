@@ -19,7 +19,7 @@ from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.examples import canonical, write_example
 from tfx_explain.explainer_gen.explain import ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
-from tfx_explain.explainer_gen.profiles import FeatureProfile, profile
+from tfx_explain.explainer_gen.profiles import FeatureProfile, profiles_from, values_of
 from tfx_explain.explainer_gen.row_ids import KEY_DTYPE, order_keys, row_ids
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, MODEL_SAMPLE_ROWS
 
@@ -95,12 +95,7 @@ class Foundation:
 
 def found(rows: SmallestRows) -> Foundation:
     """Profiles of a sample's features, its first rows and its last."""
-    columns = decode(list(rows.raw)).columns
-    parts: dict[str, list] = {}
-    for (name, kind), column in sorted(columns.items()):
-        present = column.lengths > 0
-        parts.setdefault(name, []).append((0, kind, column.lengths[present], column.values, rows.count[present]))
-    profiles = tuple(profile(item, frozenset()) for item in parts.items())
+    profiles = tuple(profiles_from(values_of(decode(list(rows.raw)), rows.count), frozenset()))
     sample, background = rows.raw[:MODEL_SAMPLE_ROWS], rows.raw[-BACKGROUND_ROWS:]
     return Foundation(profiles, *(tuple(canonical(raw) for raw in part) for part in (sample, background)))
 

@@ -11,7 +11,7 @@ from tfx_explain.artifacts.pins import Pins
 from tfx_explain.engine.aggregates.bins import FeatureBins, category_bins, decile_bins, quantile_bins
 from tfx_explain.engine.aggregates.weighted_order import finite_order
 from tfx_explain.engine.methods.input_baseline import central_value, lower_median
-from tfx_explain.explainer_gen.columns import Column
+from tfx_explain.explainer_gen.columns import Column, Columns
 from tfx_explain.explainer_gen.sampling import Block
 from tfx_explain.explainer_gen.transit import travels
 
@@ -56,11 +56,15 @@ class FeatureProfile:
 
 
 def feature_values(block: Block) -> Iterable[tuple[str, FeatureValues]]:
-    """(feature, its values)."""
-    for (name, kind), column in sorted(block.columns.columns.items()):
+    """(feature, its values) of a block's rows."""
+    return values_of(block.columns, block.count, block.index)
+
+
+def values_of(columns: Columns, count: np.ndarray, block: int = 0) -> Iterable[tuple[str, FeatureValues]]:
+    """(feature, its values) of decoded rows, of which each stands for `count` equal ones, int [rows]."""
+    for (name, kind), column in sorted(columns.columns.items()):
         present = column.lengths > 0
-        lengths, counts = _small(column.lengths[present]), _small(block.count[present])
-        yield name, FeatureValues(block.index, kind, lengths, column.values, counts)
+        yield name, FeatureValues(block, kind, _small(column.lengths[present]), column.values, _small(count[present]))
 
 
 def _small(values: np.ndarray) -> np.ndarray:
@@ -96,10 +100,14 @@ def profile(values: tuple[str, Iterable[FeatureValues]], categorical_ints: froze
 
 def profiles_of(blocks: Iterable[Block], categorical_ints: frozenset[str]) -> list[FeatureProfile]:
     """Profiles of all features of a few blocks, in the order in which they are met."""
+    return profiles_from((pair for block in blocks for pair in feature_values(block)), categorical_ints)
+
+
+def profiles_from(pairs: Iterable[tuple[str, FeatureValues]], categorical_ints: frozenset[str]) -> list[FeatureProfile]:
+    """Profiles from (feature, its values) pairs, in the order in which features are met."""
     values: dict[str, list[FeatureValues]] = {}
-    for block in blocks:
-        for name, value in feature_values(block):
-            values.setdefault(name, []).append(value)
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
     return [profile(item, categorical_ints) for item in values.items()]
 
 

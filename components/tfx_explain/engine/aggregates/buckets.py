@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfx_explain.engine.aggregates.edges import reached
+from tfx_explain.engine.aggregates.edges import reached, row_by_row
 from tfx_explain.names import NUM_BUCKETS
 
 _POSITIVE_EDGES = np.array([0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0])
@@ -379,12 +379,13 @@ def _by_piece(values: np.ndarray, starts: Sequence[int]) -> np.ndarray:
 
 def magnitudes(attributions: np.ndarray) -> np.ndarray:
     """Sum of |attribution| of each row: float64 [n]."""
-    return np.abs(attributions.astype(np.float64)).sum(axis=1)
+    return row_by_row(lambda part: np.abs(part.astype(np.float64)).sum(axis=1), attributions, np.float64)
 
 
 def histogram_bins(attributions: np.ndarray, unit: float) -> np.ndarray:
     """Bin of each attribution in the histograms: uint8 [n, F]."""
-    return reached(HISTOGRAM_EDGES * unit, attributions).astype(np.uint8)
+    edges = HISTOGRAM_EDGES * unit
+    return row_by_row(lambda part: reached(edges, part).astype(np.uint8), attributions, np.uint8)
 
 
 def score_bins(score: np.ndarray) -> np.ndarray:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 _FRACTION_BITS = 5
 _SHIFT = np.int64(52 - _FRACTION_BITS)
 _AT_ONCE = 8192  # values whose intermediate results stay in the processor's cache
+
+
+def row_by_row(function: Callable[[np.ndarray], np.ndarray], table: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """`function` of a table [n, F], some rows at a time: what lies between is never taken from memory anew.
+
+    Args:
+      function: rows [m, F] -> [m, ...]; a row of the result depends on its own row only.
+      table: [n, F].
+      dtype: of the result.
+    """
+    step = max(_AT_ONCE // max(table.shape[1], 1), 1)
+    parts = [function(table[start : start + step]) for start in range(0, max(len(table), 1), step)]
+    return np.concatenate(parts).astype(dtype, copy=False)
 
 
 def reached(edges: np.ndarray, values: np.ndarray) -> np.ndarray:

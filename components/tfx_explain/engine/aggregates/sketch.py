@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from tfx_explain.engine.aggregates.edges import reached
+from tfx_explain.engine.aggregates.edges import reached, row_by_row
 from tfx_explain.engine.aggregates.intervals import Z95
 
 RELATIVE_ERROR = 0.025
@@ -40,11 +40,16 @@ def sketch_bins(attributions: np.ndarray, unit: float) -> np.ndarray:
     Raises:
       ValueError: an attribution is not finite.
     """
-    scaled = attributions.astype(np.float64) / unit
-    if not np.isfinite(scaled).all():
+    if not np.isfinite(attributions).all():
         raise ValueError("attributions must be finite. Received: NaN or infinite ones; count such rows as failed")
-    magnitude = reached(_EDGES, np.abs(scaled)) + 1
-    return (_SIDE + np.sign(scaled).astype(np.int64) * magnitude).astype(np.int16)
+    edges = _EDGES * unit
+
+    def found(part: np.ndarray) -> np.ndarray:
+        step = reached(edges, np.abs(part)).astype(np.int16)
+        step += 1
+        return _SIDE + step * np.sign(part).astype(np.int8)
+
+    return row_by_row(found, attributions, np.int16)
 
 
 @dataclasses.dataclass(frozen=True)
