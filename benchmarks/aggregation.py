@@ -126,7 +126,7 @@ def by_us(population: Population, rows: int) -> tuple[float, dict[SliceKey, Slic
 
     def build(blocks: beam.PCollection) -> None:
         explained = blocks | "Assign" >> beam.Map(_Assign(population, rows))
-        totals = beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals))
+        totals = beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals, BLOCK_ROWS))
         scale = beam.pvalue.AsSingleton(
             blocks.pipeline | "Scale" >> beam.Create([None]) | "ScaleOf" >> beam.Map(scale_of, None, {}, 0, totals)
         )
@@ -183,7 +183,7 @@ def by_stage(population: Population, rows: int) -> dict[str, float]:
 
     assign = _Assign(population, rows)
     blocks = [timed("assign", assign, inputs(index, chunk)) for index, chunk in enumerate(population.chunks(rows))]
-    totals = [timed("totals", block_totals, block) for block in blocks]
+    totals = [timed("totals", block_totals, block, BLOCK_ROWS) for block in blocks]
     scale = timed("totals", scale_of, None, None, {}, 0, totals)
     shards, slices = collections.defaultdict(list), collections.defaultdict(list)
     for block in blocks:

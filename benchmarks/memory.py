@@ -203,7 +203,7 @@ def elements() -> dict[str, float]:
         statistics_rows = chunk.statistics_rows()
         blocks.append(explained_block(index, chunk, statistics_rows, chunk.columns, population.facts, assigner, plan))
     weigh("explained block", blocks)
-    totals = [block_totals(block) for block in blocks]
+    totals = [block_totals(block, BLOCK_ROWS) for block in blocks]
     weigh("totals of a block", totals)
     scale = scale_of(None, None, {}, 0, totals)
     profiles, spec = population.profiles, population.spec(MAX_EXAMPLES)

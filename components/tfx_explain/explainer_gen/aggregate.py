@@ -34,9 +34,8 @@ from tfx_explain.explainer_gen.shards import shards_of
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.transit import travels
 
-
-BLOCKS_OF_MOMENTS = 16
-"""Blocks whose rows tell which features move together: 32,768 rows of the default batch size."""
+ROWS_OF_MOMENTS = 32_768
+"""Rows that tell which features move together: the first by id, a fair sample, since ids are hashes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,15 +83,14 @@ class Scale:
     task: str | None
 
 
-def block_totals(block: ExplainedBlock) -> BlockTotals:
-    """The totals of one block."""
+def block_totals(block: ExplainedBlock, batch_size: int) -> BlockTotals:
+    """The totals of one block of a job whose blocks have so many rows."""
     rows = block.rows
     per_row = magnitudes(rows.attributions)
     scores = None
     if rows.binary and rows.score is not None:
         scores = score_histogram(rows.score, rows.weight)
-    # Blocks are ranges of hashed ids, so the first ones are a fair sample: enough to tell a correlation of 0.9.
-    clustered = block.index < BLOCKS_OF_MOMENTS and 0 < len(block.facts.features) <= MAX_FEATURES
+    clustered = block.index * batch_size < ROWS_OF_MOMENTS and 0 < len(block.facts.features) <= MAX_FEATURES
     return BlockTotals(
         block.index,
         float(rows.weight.sum()),

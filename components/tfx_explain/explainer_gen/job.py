@@ -115,7 +115,7 @@ def explain_examples(
             spec.pins,
             config.feature_groups,
             config.permutation_importance.repeats,
-            beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals)),
+            beam.pvalue.AsList(explained | "BlockTotals" >> beam.Map(block_totals, config.batch_size)),
         )
     )
     finish = spec, content, slices, scale, profiles

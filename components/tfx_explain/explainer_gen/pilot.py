@@ -107,7 +107,7 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
     rows = sum(len(b.ids) for b in blocks)
     repeats = config.permutation_importance.repeats
     with laps.of("aggregate"):
-        totals = [block_totals(b) for b in explained]
+        totals = [block_totals(b, config.batch_size) for b in explained]
         scale = scale_of(None, spec.pins, config.feature_groups, repeats, totals)
         parts = collections.defaultdict(list)
         for done in explained:
