@@ -389,3 +389,39 @@ def test_an_approved_new_member_is_no_rise_of_its_group():
         of(Additive(weights, seed=2, copies=copies)), of(Additive(before, seed=1)), approved_features=[approval]
     )
     assert [r.verdict for r in verdict.results if r.check == "share_change"] == ["PASS", "PASS"]
+
+
+# Many features, none of which is much by itself.
+
+WIDE = {f"f{i:02d}": 0.3 for i in range(30)}
+
+
+def wide(seed, **weights):
+    return of(Additive(WIDE | weights, seed=seed))
+
+
+def test_a_model_of_many_features_that_turned_altogether_is_found_though_no_feature_is_much():
+    """As after a label that was inverted in training and evaluation: its metrics stay what they were."""
+    assert judged(wide(2), wide(1)).blessed
+    inverted = judged(wide(3, **{f: -w for f, w in WIDE.items()}), wide(1))
+    assert [(r.check, r.feature, r.verdict) for r in inverted.blocking] == [("direction_flip", None, "FAIL")]
+    assert "30 features push predictions the other way" in inverted.blocking[0].sentence
+    allowed = {"checks": {"direction_flip": {"threshold": 1.0}}}
+    assert judged(wide(3, **{f: -w for f, w in WIDE.items()}), wide(1), **allowed).blessed
+
+
+def test_many_features_that_turned_inside_a_slice():
+    def candidate(seed, night):
+        parts = {NIGHT: Part(500, night), DAY: Part(600)}
+        return of(Additive(WIDE, seed=seed, rows=12_000, slices=parts), NIGHT, DAY)
+
+    assert judged(candidate(2, {}), candidate(1, {})).blessed
+    inverted = judged(candidate(2, {f: -w for f, w in WIDE.items()}), candidate(1, {}))
+    assert [(r.check, r.slice, r.feature) for r in inverted.blocking] == [("direction_flip", AT_NIGHT, None)]
+
+
+def test_a_third_of_many_features_turns_by_chance_and_passes():
+    """Of features that are noise each may have a sign of its own in every model."""
+    for seed in range(2, 12):
+        turned = np.random.default_rng(seed).permutation(list(WIDE))[:10]
+        assert judged(wide(seed, **{str(f): -WIDE[f] for f in turned}), wide(1)).blessed
