@@ -425,3 +425,34 @@ def test_a_third_of_many_features_turns_by_chance_and_passes():
     for seed in range(2, 12):
         turned = np.random.default_rng(seed).permutation(list(WIDE))[:10]
         assert judged(wide(seed, **{str(f): -WIDE[f] for f in turned}), wide(1)).blessed
+
+
+@pytest.mark.parametrize(("dead", "found"), [(0, False), (15, False), (25, True), (40, True)])
+def test_many_small_features_that_died_are_as_much_as_a_large_one(dead, found):
+    """As a join upstream that finds nothing any more; the others' shares hardly rise, each by itself."""
+    weights = {f"f{i:03d}": 0.3 for i in range(100)}
+    names = list(weights)
+    candidate = of(Additive(weights | dict.fromkeys(names[:dead], 0.0), seed=2))
+    blocking = judged(candidate, of(Additive(weights, seed=1))).blocking
+    assert [(r.check, r.feature, r.verdict) for r in blocking] == [("vanished", None, "FAIL")] * found
+    assert not found or f"{dead} features (" in blocking[0].sentence
+
+
+def test_many_small_features_of_rows_without_weight_are_unknown():
+    model = Additive(WIDE, seed=2)
+    model.__dict__["_rows"] = dataclasses.replace(model.explained(), weight=np.zeros(model.rows))
+    assert one(judged(of(model), wide(1)), "vanished").verdict == "INCONCLUSIVE"
+
+
+def test_features_that_few_rows_have_are_missed_by_chance_and_not_dead():
+    """200 flags, each of one row in a thousand: of 1,500 rows none has one in five of them."""
+
+    def sparse(seed, rows):
+        flags = np.random.default_rng(seed).random((rows, 200)) < 1e-3
+        model = Additive({f"f{i:03d}": 3.0 for i in range(200)} | {"a": 0.1}, rows=rows, seed=seed)
+        whole = model.explained()
+        attributions = whole.attributions * np.column_stack([flags, np.ones(rows)]).astype(np.float32)
+        model.__dict__["_rows"] = dataclasses.replace(whole, attributions=attributions)
+        return of(model)
+
+    assert judged(sparse(2, 1_500), sparse(1, 6_000)).blessed
