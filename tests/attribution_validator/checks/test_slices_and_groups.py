@@ -10,7 +10,7 @@ from tests.fixtures.synthetic import HONEST, Additive, Part
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
-from tfx_explain.engine.aggregates.comparisons import Profiles, scale_change
+from tfx_explain.engine.aggregates.comparisons import Profiles, log_scale
 from tfx_explain.engine.aggregates.intervals import bucket_draws, measure, seed_from
 from tfx_explain.names import slice_name
 
@@ -264,7 +264,7 @@ def test_few_buckets_widen_the_interval_of_every_check(check):
     before = Profiles.of(REFERENCE.statistics, np.ones((1, 64)))
     statistic = {
         "new_features": profiles.shares(profiles.features)[:, -1],
-        "total_scale": scale_change(profiles, before),
+        "total_scale": np.abs(log_scale(profiles, before)),
         "vanished": profiles.shares(before.features)[:, -1],
     }[check]
     assert (result.value, result.low, result.high) == dataclasses.astuple(measure(statistic, 10))
@@ -456,3 +456,24 @@ def test_features_that_few_rows_have_are_missed_by_chance_and_not_dead():
         return of(model)
 
     assert judged(sparse(2, 1_500), sparse(1, 6_000)).blessed
+
+
+def scaled_at_night(seed, factor, everywhere=1.0):
+    weights = {f: everywhere * w for f, w in WIDE.items()}
+    parts = {NIGHT: Part(500, {f: factor * w for f, w in weights.items()}), DAY: Part(600)}
+    return of(Additive(weights, seed=seed, rows=12_000, slices=parts), NIGHT, DAY)
+
+
+@pytest.mark.parametrize("factor", [4.0, 0.05])
+def test_a_slice_on_which_a_model_is_much_more_or_less_sure_is_found_though_the_whole_hardly_is(factor):
+    """Of many features the profile of none changes by much."""
+    assert judged(scaled_at_night(2, 1.0), scaled_at_night(1, 1.0)).blessed
+    verdict = judged(scaled_at_night(2, factor), scaled_at_night(1, 1.0))
+    assert verdicts(verdict, "total_scale") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert [r.check for r in verdict.blocking] == ["total_scale"]
+    assert f"In slice hour=3: The attribution is {factor:.2f}"[:-1] in verdict.blocking[0].sentence
+
+
+def test_a_slice_whose_scale_changed_as_all_rows_did_passes():
+    verdict = judged(scaled_at_night(2, 1.5, everywhere=1.6), scaled_at_night(1, 1.0))
+    assert verdicts(verdict, "total_scale") == {"overall": "PASS", AT_NIGHT: "PASS", BY_DAY: "PASS"}

@@ -8,9 +8,9 @@ from tfx_explain.engine.aggregates.buckets import BucketStatistics, accumulate
 from tfx_explain.engine.aggregates.comparisons import (
     Profiles,
     direction_flips,
+    log_scale,
     moved_inputs,
     profile_changes,
-    scale_change,
     share_changes,
 )
 
@@ -34,12 +34,12 @@ def test_a_model_is_at_no_distance_from_itself():
     one = profiles(HONEST)
     for distance in (share_changes, profile_changes, direction_flips):
         np.testing.assert_allclose(distance(one, one, COMMON), 0.0, atol=1e-12)
-    assert scale_change(one, one)[0] == 0.0
+    assert log_scale(one, one)[0] == 0.0
 
 
 def test_a_tenfold_model_changes_scale_alone():
     ten = {f: 10 * w for f, w in HONEST.items()}
-    assert scale_change(profiles(ten), profiles(HONEST))[0] == pytest.approx(np.log(10), abs=1e-6)
+    assert log_scale(profiles(ten), profiles(HONEST))[0] == pytest.approx(np.log(10), abs=1e-6)
     np.testing.assert_allclose(share_changes(profiles(ten), profiles(HONEST), COMMON), 0.0, atol=1e-6)
 
 

@@ -56,6 +56,10 @@ class Profiles:
         """[D] total mean |attribution|."""
         return self.absolute.sum(axis=1)
 
+    def total_of(self, among: tuple[str, ...]) -> np.ndarray:
+        """[D] total mean |attribution| of some features."""
+        return self.absolute[:, [self.features.index(f) for f in among]].sum(axis=1)
+
     def shares(self, among: tuple[str, ...]) -> np.ndarray:
         """[D, len(among)] shares of the total over `among`; NaN where that total is 0."""
         columns = self.absolute[:, [self.features.index(f) for f in among]]
@@ -111,10 +115,11 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
     return np.stack(columns, axis=1)
 
 
-def scale_change(candidate: Profiles, reference: Profiles) -> np.ndarray:
-    """|log(total mean |attribution| / the reference's)|: [D]."""
+def log_scale(candidate: Profiles, reference: Profiles, among: tuple[str, ...] | None = None) -> np.ndarray:
+    """log(total mean |attribution| / the reference's), of all features of each or of those `among` both: [D]."""
+    now, before = (p.total if among is None else p.total_of(among) for p in (candidate, reference))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.abs(np.log(candidate.total / reference.total))
+        return np.log(now / before)
 
 
 def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> dict[str, float]:
