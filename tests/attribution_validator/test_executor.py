@@ -285,6 +285,8 @@ def test_a_reference_of_another_gate(case):
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("signature", "another_head"),
+        ("preprocessing_function", "transform_features"),
         ("unit", "probability"),
         ("output", "other"),
         ("target", "2"),

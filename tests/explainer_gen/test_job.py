@@ -248,6 +248,12 @@ def test_a_job_killed_half_way_and_run_again(model, plain, tmp_path, monkeypatch
     assert sums(tmp_path / "a") == sums(plain[0])
 
 
+def test_the_signature_that_was_explained_is_pinned(plain):
+    """A model may pass by one head and be served by another."""
+    settings = read_candidate(str(plain[0])).pins.settings
+    assert (settings["signature"], settings["preprocessing_function"]) == ("serving_default", None)
+
+
 def test_no_rows_are_an_artifact_that_nothing_passes(model, tmp_path):
     summary = explain(tmp_path / "a", model, write_examples(tmp_path / "examples", []))
     assert summary["examples"]["rows"] == 0

@@ -18,6 +18,8 @@ PINS_FILE = "pins.json"
 PINNED_ROWS_FILE = "pinned_rows.parquet"
 _NAMED = 3
 _CLUSTER_KEY = "cluster_key"
+_ADDED = ("signature", "preprocessing_function")
+"""Settings that the first artifacts and references lack."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +27,9 @@ class Pins:
     """Settings and data that a reference hands on to every later model.
 
     Attributes:
-      settings: `unit`, `output`, `num_targets`, `link`, `target`, `method`, `splits`: what is explained; `background`
-        with expected gradients, `smoothgrad` with that method, `example_weight_key` where rows have weights,
-        `cluster_key` where rows depend on each other.
+      settings: `signature`, `preprocessing_function`, `unit`, `output`, `num_targets`, `link`, `target`, `method`,
+        `splits`: what is explained; `background` with expected gradients, `smoothgrad` with that method,
+        `example_weight_key` where rows have weights, `cluster_key` where rows depend on each other.
       input_baseline: raw value of each feature.
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.
@@ -99,9 +101,11 @@ class Pins:
         """What keeps two sets of pins from being comparable over `features`, in words; empty when they are.
 
         A cluster_key that the reference `other` lacks is no difference: it moves no number of either, and only makes
-        intervals as wide as they should be. One that is given up or replaced makes them narrower without a word.
+        intervals as wide as they should be. One that is given up or replaced makes them narrower without a word. Nor is
+        a signature of which one side does not tell, as the first did not.
         """
         free = {_CLUSTER_KEY} - {*other.settings}
+        free |= {key for key in _ADDED if key not in self.settings or key not in other.settings}
         out = [
             f"{key} ({self.settings.get(key)!r} here, {other.settings.get(key)!r} in the reference)"
             for key in sorted({*self.settings, *other.settings} - free)

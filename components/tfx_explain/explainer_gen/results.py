@@ -312,6 +312,9 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
     old = spec.pins
     return Pins(
         settings={
+            # Another one may have another head: what it leans on says nothing of the one that is served.
+            "signature": spec.config.signature,
+            "preprocessing_function": spec.config.preprocessing_function,
             "unit": model.unit,
             # The configured name: one that Keras numbers by itself differs between retrains.
             "output": spec.config.output,
