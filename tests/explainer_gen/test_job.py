@@ -338,6 +338,21 @@ def test_which_of_two_equal_rows_was_read_first_does_not_matter(tmp_path):
     assert sums(tmp_path / "a") == sums(tmp_path / "b")
 
 
+def test_a_feature_that_the_first_sample_lacked_keeps_its_absence_as_baseline_and_its_one_bin(tmp_path):
+    """Of many rare features each sample lacks others; models stay comparable where a row has one at last."""
+    small = exported(tmp_path / "model", additive)
+    without = [write_example({"x": ("f", (float(i),))}) for i in range(60)]
+    explain(tmp_path / "first", small, write_examples(tmp_path / "examples-first", without))
+    first = passed(tmp_path / "first", small.path, tmp_path)
+    seldom = without[:50] + [write_example({"x": ("f", (float(i),)), "y": ("f", (9.0,))}) for i in range(10)]
+    explain(tmp_path / "second", small, write_examples(tmp_path / "examples", seldom), reference=first)
+    second = read_candidate(str(tmp_path / "second"))
+    assert second.pins.differences(first.pins, ["x", "y"]) == []
+    assert second.statistics.bin_sizes == first.models[0].statistics.bin_sizes
+    absolute = dict(zip(second.statistics.features, second.statistics.sums["sum_absolute"].sum(axis=0), strict=True))
+    assert absolute["y"] == pytest.approx(10 * 2.0 * (9.0 - 0.5), rel=1e-4)
+
+
 def test_a_column_that_nobody_reads_may_be_anything(tmp_path):
     small = exported(tmp_path / "model", additive)
     rows = [

@@ -82,10 +82,21 @@ class Pins:
             image_baselines=data.get("image_baselines", {}),
         )
 
+    @property
+    def raw_features(self) -> frozenset[str]:
+        """What models were attributed to, crosses taken apart.
+
+        One without an input baseline, or without bins, had no value in any sample: its absence is the baseline of every
+        later model too, and it keeps its one bin. Else models would not be comparable as soon as a row has it.
+        """
+        return frozenset(name for feature in self.cut_policies for name in self._raw(feature))
+
+    def _raw(self, feature: str) -> list[str]:
+        return [feature] if feature in self.input_baseline or feature in self.bins else feature.split(" x ")
+
     def feature_digest(self, feature: str) -> str:
         """Digest of what is pinned for one attributed feature; a cross `a x b` covers its parts."""
-        parts = feature.split(" x ")
-        names = [feature] if feature in self.input_baseline or feature in self.bins else parts
+        names = self._raw(feature)
         return _digest(
             [[n, repr(self.input_baseline.get(n)), self.bins[n].to_dict() if n in self.bins else None] for n in names]
             + [self.cut_policies.get(feature)]

@@ -32,7 +32,7 @@ from tfx_explain.explainer_gen.no_gradient import nothing_measured
 from tfx_explain.explainer_gen.outcome import SliceOutcome
 from tfx_explain.explainer_gen.paired import PairedOutcome, paired_entries
 from tfx_explain.explainer_gen.permute import PermutationPlan
-from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins, known_bins
 from tfx_explain.explainer_gen.rows import attribution_columns, kept_columns, row_files
 from tfx_explain.explainer_gen.sampling import SamplePlan
 from tfx_explain.explainer_gen.strata import SlicePlan
@@ -333,7 +333,7 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             **({} if spec.config.cluster_key is None else {"cluster_key": spec.config.cluster_key}),
         },
         input_baseline=model.input_baseline,
-        bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),
+        bins=known_bins(profiles, old),
         cut_policies=(dict(old.cut_policies) if old else {}) | dict(model.cut_policies),
         histogram_unit=unit,
         image_baselines=(dict(old.image_baselines) if old else {}) | dict(model.image_baselines),
