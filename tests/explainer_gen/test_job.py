@@ -338,6 +338,16 @@ def test_which_of_two_equal_rows_was_read_first_does_not_matter(tmp_path):
     assert sums(tmp_path / "a") == sums(tmp_path / "b")
 
 
+def test_rows_without_a_weight_are_missed_whatever_the_others_weigh(tmp_path):
+    """Half of all rows would count as one in two thousand."""
+    small = exported(tmp_path / "model", additive)
+    rows = [{"x": ("f", (float(i),))} | ({"w": ("f", (2000.0,))} if i % 2 else {}) for i in range(60)]
+    pattern = write_examples(tmp_path / "examples", [write_example(row) for row in rows])
+    summary = explain(tmp_path / "a", small, pattern, CONFIG.model_copy(update={"example_weight_key": "w"}))
+    examples = summary["examples"]
+    assert (examples["explained_rows"], examples["failed_rows"], examples["failed_weight_fraction"]) == (30, 30, 0.5)
+
+
 def test_a_feature_that_the_first_sample_lacked_keeps_its_absence_as_baseline_and_its_one_bin(tmp_path):
     """Of many rare features each sample lacks others; models stay comparable where a row has one at last."""
     small = exported(tmp_path / "model", additive)
