@@ -790,6 +790,34 @@ def test_a_leak_in_two_copies(tmp_path):
     assert "group_statistics.parquet" in read_reference(reference).models[-1].files
 
 
+def test_a_group_with_a_cap_that_is_measured_no_more_is_missed(tmp_path):
+    """Leaving it out of ExplainerGen's configuration must not take the policy's cap away."""
+    config = {
+        "without_reference": FIRST_RUN,
+        "checks": {"max_share": {"with_reference": "block"}},
+        "dominant_features": {"protected": {"max_share": 0.34, "reason": "agreed upon"}},
+    }
+    group = (("protected", ("a", "c")),)
+
+    def case(name, model, groups, reference=None):
+        made = Case(tmp_path / name, model, config=config, reference_uri=reference)
+        shutil.rmtree(made.attributions_uri)
+        write_attributions(Path(made.attributions_uri), model, made.model_uri, groups=groups)
+        return made
+
+    blessed, _, reference = case("first", Additive(HONEST, seed=1), group).run()
+    assert blessed == 1
+    leaning = Additive(HONEST | {"a": 1.4, "c": 1.1}, seed=2)
+    refused(case("measured", leaning, group, reference), "The group 'protected'")
+    refused(case("left out", leaning, (), reference), "'protected'", "uses 'a', 'c'", "feature_groups")
+    without = Additive({f: w for f, w in HONEST.items() if f not in "ac"}, seed=3)
+    config |= {"approved_features": [{"name": f, "reason": "went", "until": "2999-01-01"} for f in "ac"]}
+    config["checks"] |= {"share_change": {"threshold": 1}, "total_scale": {"threshold": 1}}
+    gone = case("gone", without, (), reference)
+    assert gone.run()[0] == 1
+    assert all(r["check"] != "policy" for r in gone.results)
+
+
 def test_groups_that_the_statistics_lack_are_missed(tmp_path):
     weights = {"a": 0.7, "b": -0.6, "c": 0.5, "d": 0.4, "leak": 1.25, "leak_copy": 1.25}
     case = Case(

@@ -29,7 +29,7 @@ from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, ju
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
-from tfx_explain.names import OVERALL, SliceKey
+from tfx_explain.names import ITS_CROSSES, OVERALL, SliceKey
 
 KIND = "ModelAttributions"
 _MEASURED = "measured"
@@ -321,5 +321,11 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
         fingerprint=model.fingerprint,
         statistics=model.statistics,
         uncovered_features=tuple(summary["uncovered_features"]),
+        configured_groups={
+            name: tuple(members)
+            for name, members in summary.get("groups", {}).items()
+            # Found ones come and go with the sample and the model's crosses.
+            if name != " + ".join(members) and not name.endswith(ITS_CROSSES)
+        },
         slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

@@ -98,6 +98,7 @@ def _without_effect(
     models = [model for model in (candidate, reference) if model is not None]
     names = {*known_features, *(f for model in models for f in model.used_features)}
     names |= {name for model in models if model.groups is not None for name, _ in model.groups.groups}
+    names |= {name for model in models for name in model.configured_groups}
     return [
         Result(
             POLICY,

@@ -87,6 +87,7 @@ class ModelEvidence:
       method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
       groups: sums of groups of features over all rows.
+      configured_groups: by name, the features of groups that its configuration named; of a model that passed.
       slices: by name, the slices that the policy requires.
       empty_slices: required slices of which the data hold no row.
       unexplained_slices: required slices that were not explained as such.
@@ -103,6 +104,7 @@ class ModelEvidence:
     method: str = ""
     rows_read: int = 0
     groups: GroupStatistics | None = None
+    configured_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
