@@ -113,7 +113,8 @@ def _part_behind(statistics: BucketStatistics, features: Sequence[str]) -> np.nd
 
     (sum w |a|)^2 / (sum w sum w a^2) is the part of the rows that have all of it, were it equal in these.
     """
-    at = [statistics.features.index(f) for f in features]
+    place = {f: i for i, f in enumerate(statistics.features)}
+    at = [place[f] for f in features]
     absolute, squared = (statistics.sums[name].sum(axis=0)[at] for name in ("sum_absolute", "sum_squared"))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.nan_to_num(absolute**2 / (squared * statistics.total_weight))
