@@ -738,6 +738,28 @@ def test_a_slice_that_is_explained_and_not_required_is_not_judged(tmp_path, pass
     assert by_slice(case, "share_change") == {"overall": "PASS"}
 
 
+def test_a_feature_that_comes_back_is_known_by_what_it_carried_in_a_slice(tmp_path, passed_nightly):
+    """It led by day alone before; what it is allowed there it is not at night."""
+
+    def run(name, reference, weights, night, config=None):
+        model = Additive(weights, seed=len(name), rows=12_000, slices={(("hour", 3),): Part(500, night)})
+        case = judged(tmp_path / name, reference, model, required_slices=[NIGHT], **(config or {}))
+        return case, case.run()
+
+    approval = {"name": "zone", "reason": "asked for", "until": "2999-01-01"}
+    by_day = HONEST | {"zone": 1.0}
+    _, (blessed, _, reference) = run(
+        "approved", passed_nightly, by_day, {"zone": 0.01}, {"approved_features": [approval]}
+    )
+    assert blessed == 1
+    _, (blessed, _, reference) = run("without", reference, HONEST, {}, {"approved_features": [approval]})
+    assert blessed == 1
+    assert run("as it was", reference, by_day, {"zone": 0.01})[1][0] == 1
+    at_night, (blessed, blocking, _) = run("other", reference, by_day, {"zone": 1.0})
+    assert blessed == 0 and "In slice hour=3: 'zone' is back" in blocking[0]
+    assert by_slice(at_night, "new_features") == {"overall": "PASS", "hour=3": "NEEDS_APPROVAL"}
+
+
 def test_a_newly_required_slice_meets_an_older_reference(tmp_path, passed):
     case = judged(tmp_path, passed, Additive(HONEST, seed=2, slices=NIGHTLY), required_slices=[NIGHT])
     refused(case, "no evidence on the slice hour=3", "without_reference")

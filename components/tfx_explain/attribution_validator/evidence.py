@@ -262,8 +262,10 @@ def judge_artifacts(
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
-    known = reference.known_features(candidate.fingerprint) if reference else {}
-    verdict = judge_model(candidate.evidence(config.required_slices), _evidence(newest), known, config, today)
+    evidence, own = candidate.evidence(config.required_slices), candidate.fingerprint
+    known = reference.known_features(own) if reference else {}
+    in_slices = {name: reference.known_in_slice(own, name) for name in evidence.slices} if reference else {}
+    verdict = judge_model(evidence, _evidence(newest), known, config, today, in_slices)
     return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
 
 

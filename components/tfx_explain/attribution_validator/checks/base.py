@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -186,6 +187,7 @@ class Evidence:
         seed: int,
         today: datetime.date,
         floor: EvidenceFloor,
+        known_in_slices: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     ):
         """Draws the statistics.
 
@@ -200,8 +202,10 @@ class Evidence:
           seed: of the draws, from the contents' fingerprints.
           today: for approvals that end.
           floor: what a required slice must hold to be judged.
+          known_in_slices: as `known_features`, by slice.
         """
         self.candidate, self.reference, self.known_features, self.today = candidate, reference, known_features, today
+        self._known_in_slices = known_in_slices
         self.draws = bucket_draws(seed)
         self.overall = SliceEvidence(OVERALL, candidate.overall, reference.overall if reference else None, self.draws)
         self.shortfalls = {
@@ -235,6 +239,11 @@ class Evidence:
     def alone(self) -> bool:
         """There is no other model to compare with: none has passed, or this one alone."""
         return self.reference is None or self.reference.fingerprint == self.candidate.fingerprint
+
+    def known_share(self, feature: str, slice_name: str) -> float:
+        """What a feature carried in the newest model that used it: in the slice, or in all rows where it is unknown."""
+        overall = self.known_features.get(feature, 0.0)
+        return self._known_in_slices.get(slice_name, {}).get(feature, overall)
 
     def share_cap(self, config: ValidationConfig) -> float:
         """The cap on one feature's share: the policy's, else max(0.4, 0.3 + 1/F) for F raw features."""
