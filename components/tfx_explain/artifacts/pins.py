@@ -18,7 +18,7 @@ PINS_FILE = "pins.json"
 PINNED_ROWS_FILE = "pinned_rows.parquet"
 _NAMED = 3
 _CLUSTER_KEY = "cluster_key"
-_ADDED = ("signature", "preprocessing_function")
+_ADDED = ("signature", "preprocessing_function", "label")
 """Settings that the first artifacts and references lack."""
 
 
@@ -28,8 +28,9 @@ class Pins:
 
     Attributes:
       settings: `signature`, `preprocessing_function`, `unit`, `output`, `num_targets`, `link`, `target`, `method`,
-        `splits`: what is explained; `background` with expected gradients, `smoothgrad` with that method,
-        `example_weight_key` where rows have weights, `cluster_key` where rows depend on each other.
+        `splits`: what is explained; `label` where each row's own class is, `background` with expected gradients,
+        `smoothgrad` with that method, `example_weight_key` where rows have weights, `cluster_key` where rows depend on
+        each other.
       input_baseline: raw value of each feature.
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.
@@ -113,7 +114,7 @@ class Pins:
 
         A cluster_key that the reference `other` lacks is no difference: it moves no number of either, and only makes
         intervals as wide as they should be. One that is given up or replaced makes them narrower without a word. Nor is
-        a signature of which one side does not tell, as the first did not.
+        a signature or label of which one side does not tell, as the first did not.
         """
         free = {_CLUSTER_KEY} - {*other.settings}
         free |= {key for key in _ADDED if key not in self.settings or key not in other.settings}

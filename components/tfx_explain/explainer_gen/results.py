@@ -38,6 +38,7 @@ from tfx_explain.explainer_gen.sampling import SamplePlan
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.summary import feature_entries, importance_entry, interval, number, shown, slice_entry
 from tfx_explain.explainer_gen.tables import Importances, slice_tables
+from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.names import MAX_CLUSTERED, slice_name
 
 JOB_FILE = "job.json"
@@ -321,6 +322,8 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             "num_targets": model.num_targets,
             "link": model.link,
             "target": model.target,
+            # By another label other columns are explained.
+            **({"label": spec.label.key} if model.target == LABEL and spec.label is not None else {}),
             # Where the columns are other classes, neither `predicted` nor a number means the same.
             **({} if model.class_names is None else {"class_names": list(model.class_names)}),
             **pinned_settings(spec.config, model.background_digest),
