@@ -427,6 +427,15 @@ def test_a_third_of_many_features_turns_by_chance_and_passes():
         assert judged(wide(seed, **{str(f): -WIDE[f] for f in turned}), wide(1)).blessed
 
 
+@pytest.mark.parametrize(("leads", "found"), [(0.8, False), (0.4, False), (0.15, True)])
+def test_a_model_that_leans_on_other_features_altogether_is_found_though_none_moved_far(leads, found):
+    """Eight features led and 32 were faint; now these carry the model together."""
+    led = {f"led{i}": 0.8 for i in range(8)} | {f"faint{i:02d}": 0.05 for i in range(32)}
+    now = {f: leads if f.startswith("led") else 0.05 + (0.8 - leads) / 4 for f in led}
+    verdict = judged(of(Additive(now, seed=2)), of(Additive(led, seed=1)))
+    assert [(r.check, r.feature, r.verdict) for r in verdict.blocking] == [("share_change", None, "FAIL")] * found
+
+
 @pytest.mark.parametrize(("dead", "found"), [(0, False), (15, False), (25, True), (40, True)])
 def test_many_small_features_that_died_are_as_much_as_a_large_one(dead, found):
     """As a join upstream that finds nothing any more; the others' shares hardly rise, each by itself."""

@@ -12,11 +12,13 @@ import numpy as np
 
 from tfx_explain.config import Approval, EvidenceFloor, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
-from tfx_explain.engine.aggregates.comparisons import Profiles, moved_inputs
+from tfx_explain.engine.aggregates.comparisons import Profiles, moved_inputs, part_behind
 from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, group_shares
 from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws
 from tfx_explain.engine.aggregates.statistics import shares_known, total_attribution
 from tfx_explain.names import OVERALL
+
+_SOLID_ROWS = 20
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_APPROVAL", "INCONCLUSIVE", "NO_REFERENCE"]
 
@@ -131,6 +133,8 @@ class SliceEvidence:
       profiles, reference_profiles: both models; the latter None where there is nothing to compare with.
       common: features of both.
       moved: see `moved_inputs`.
+      solid: bool [common]: enough rows show the feature in samples of either size; one that few rows have is met, or
+        missed, by chance.
       groups: groups of two and more features.
       group_shares: [1 + draws, groups].
     """
@@ -141,11 +145,15 @@ class SliceEvidence:
         self.reference_profiles: Profiles | None = None
         self.common: tuple[str, ...] = ()
         self.moved: Mapping[str, float] = {}
+        self.solid = np.zeros(0, bool)
         if reference is not None:
             self.reference_profiles = Profiles.of(reference.statistics, np.ones((1, draws.shape[1])))
             there = set(reference.statistics.features)
             self.common = tuple(f for f in candidate.statistics.features if f in there)
             self.moved = moved_inputs(candidate.statistics, reference.statistics)
+            both = candidate.statistics, reference.statistics
+            shown = np.maximum(*(part_behind(statistics, self.common) for statistics in both))
+            self.solid = shown * min(statistics.effective_rows for statistics in both) >= _SOLID_ROWS
         self.groups: tuple[Group, ...] = ()
         self.group_shares = np.zeros((len(draws), 0))
         if candidate.groups is not None:

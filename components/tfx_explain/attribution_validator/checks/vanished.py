@@ -1,6 +1,6 @@
 """Vanished: no feature that mattered is still wired and yet dead, nor are many small ones that mattered together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,16 +15,12 @@ from tfx_explain.attribution_validator.checks.base import (
     uncertain,
 )
 from tfx_explain.config import ValidationConfig
-from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.intervals import measure
-from tfx_explain.names import OVERALL
 
 CHECK = "vanished"
 _FRACTION, _FLOOR = 0.1, 0.004
 _TOGETHER = 0.2
 """What features that vanish may have carried together: of collinear ones each retrain drops some."""
-_MIN_ROWS = 20
-"""Rows that must have had a feature, in samples of either size: one that few rows have is missed by chance."""
 
 
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
@@ -88,11 +84,8 @@ def _together(
     reference = evidence.reference
     if reference is None:
         raise ValueError("vanished needs a reference. Received: none")
-    theirs = (reference.overall if part.name == OVERALL else reference.slices[part.name]).statistics
-    rows = min(theirs.effective_rows, part.statistics.effective_rows)
-    known = rows * _part_behind(theirs, part.common) >= _MIN_ROWS
     rule, limits = config.checks.vanished, np.minimum(_FRACTION * before, _FLOOR)
-    gone = np.where(np.isnan(now), np.nan, (known & (now < limits)) * before)
+    gone = np.where(np.isnan(now), np.nan, (part.solid & (now < limits)) * before)
     measured, limit = measure(gone.sum(axis=1), part.filled), max(rule.threshold, _TOGETHER)
     verdict = judge(measured, limit)
     if verdict == "PASS":
@@ -106,15 +99,3 @@ def _together(
         + uncertain(verdict, measured, limit, part.name)
     )
     return result(CHECK, verdict, rule.severity, sentence, measured, limit, None, part.name)
-
-
-def _part_behind(statistics: BucketStatistics, features: Sequence[str]) -> np.ndarray:
-    """On what part of the rows a feature's share rests: float64 [features].
-
-    (sum w |a|)^2 / (sum w sum w a^2) is the part of the rows that have all of it, were it equal in these.
-    """
-    place = {f: i for i, f in enumerate(statistics.features)}
-    at = [place[f] for f in features]
-    absolute, squared = (statistics.sums[name].sum(axis=0)[at] for name in ("sum_absolute", "sum_squared"))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(absolute**2 / (squared * statistics.total_weight))

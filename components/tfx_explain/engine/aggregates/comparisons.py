@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -134,6 +135,18 @@ def log_scale(candidate: Profiles, reference: Profiles, among: tuple[str, ...] |
     now, before = (p.total if among is None else p.total_of(among) for p in (candidate, reference))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.log(now / before)
+
+
+def part_behind(statistics: BucketStatistics, features: Sequence[str]) -> np.ndarray:
+    """On what part of the rows a feature's share rests: float64 [features].
+
+    (sum w |a|)^2 / (sum w sum w a^2) is the part of the rows that have all of it, were it equal in these.
+    """
+    place = {f: i for i, f in enumerate(statistics.features)}
+    at = [place[f] for f in features]
+    absolute, squared = (statistics.sums[name].sum(axis=0)[at] for name in ("sum_absolute", "sum_squared"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(absolute**2 / (squared * statistics.total_weight))
 
 
 def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> dict[str, float]:
