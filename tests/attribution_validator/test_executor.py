@@ -496,6 +496,15 @@ def test_a_summary_that_its_statistics_belie(case, change):
     assert case.run()[0] == 0
 
 
+@pytest.mark.parametrize("change", [{"slices": [{"name": "x", "key": 5, "rows": 1}]}, {"slicing": {"missing": None}}])
+def test_slices_of_another_form(case, change):
+    """Told by name, whether or not the policy asks for a slice."""
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | change).encode())
+    for required in ([], [NIGHT]):
+        case.config = {"required_slices": required}
+        refused(case, "is damaged")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -81,14 +81,15 @@ class Candidate:
 
     def evidence(self, required: Sequence[RequiredSlice] = ()) -> ModelEvidence:
         """As the checks want it, with the slices that the policy requires."""
-        keys, missing = self.slice_keys, self.summary.get("slicing", {}).get("missing", ())
+        keys, missing = self.slice_keys, {*self.summary.get("slicing", {}).get("missing", ())}
         read = {s["name"]: int(s["rows"]) for s in self.summary.get("slices", ())}
         # By place, not by name: {a: "1, b=2"} and {a: 1, b: 2} are called the same.
         names = [[name for name, key in keys.items() if r.matches(key)] for r in required]
         absent = [r for r, found in zip(required, names, strict=True) if not found]
         lacking = [r.name for r in absent]
-        shown = [s["key"] for s in self.summary.get("slices", ()) if s["key"] is not None]
-        measured = [r.name for r in absent if any(r.matches(tuple((str(c), v) for c, v in key)) for key in shown)]
+        keys_shown = (s["key"] for s in self.summary.get("slices", ()) if s["key"] is not None)
+        shown = [tuple((str(column), value) for column, value in key) for key in keys_shown]
+        measured = [r.name for r in absent if any(map(r.matches, shown))]
         return ModelEvidence(
             name="this model",
             fingerprint=self.fingerprint,
