@@ -538,7 +538,7 @@ class ValidationConfig(_Base):
     evidence: EvidenceFloor = EvidenceFloor()
     checks: Checks = Checks()
     required_slices: tuple[RequiredSlice, ...] = ()
-    """Slices on which shares, profiles, directions, completeness, new, removed and vanished features are judged too;
+    """Slices on which shares, profiles, directions, scale, completeness, new, removed and vanished features are judged;
     `add_attribution_gate` has ExplainerGen explain them. Kept in one order, whatever the order they are written in."""
     approved_features: tuple[Approval, ...] = ()
     dominant_features: dict[str, DominantFeature] = {}

@@ -25,3 +25,6 @@ NUM_BUCKETS = 64
 
 MAX_CLUSTERED = 256
 """Features of a model at most, so that those whose attributions move together are looked for."""
+
+ITS_CROSSES = " and its crosses"
+"""How the name of a feature with all crosses that it is part of ends."""

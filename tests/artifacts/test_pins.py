@@ -50,3 +50,10 @@ def test_rows_may_be_clustered_from_now_on_but_not_otherwise_or_no_more():
     assert a.differences(a, ["x"]) == []
     assert PINS.differences(a, []) == ["cluster_key (None here, 'user' in the reference)"]
     assert b.differences(a, []) == ["cluster_key ('plane' here, 'user' in the reference)"]
+
+
+def test_signatures_are_compared_where_both_sides_tell_theirs():
+    """What was made before they were pinned stays comparable."""
+    one, two = (dataclasses.replace(PINS, settings=PINS.settings | {"signature": name}) for name in ("one", "two"))
+    assert one.differences(PINS, []) == PINS.differences(one, []) == []
+    assert two.differences(one, []) == ["signature ('two' here, 'one' in the reference)"]

@@ -285,6 +285,8 @@ def test_a_reference_of_another_gate(case):
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("signature", "another_head"),
+        ("preprocessing_function", "transform_features"),
         ("unit", "probability"),
         ("output", "other"),
         ("target", "2"),
@@ -492,6 +494,15 @@ def test_a_summary_without_its_facts(case):
 def test_a_summary_that_its_statistics_belie(case, change):
     rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | change).encode())
     assert case.run()[0] == 0
+
+
+@pytest.mark.parametrize("change", [{"slices": [{"name": "x", "key": 5, "rows": 1}]}, {"slicing": {"missing": None}}])
+def test_slices_of_another_form(case, change):
+    """Told by name, whether or not the policy asks for a slice."""
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | change).encode())
+    for required in ([], [NIGHT]):
+        case.config = {"required_slices": required}
+        refused(case, "is damaged")
 
 
 @pytest.mark.parametrize(
@@ -736,6 +747,28 @@ def test_a_slice_that_is_explained_and_not_required_is_not_judged(tmp_path, pass
     assert by_slice(case, "share_change") == {"overall": "PASS"}
 
 
+def test_a_feature_that_comes_back_is_known_by_what_it_carried_in_a_slice(tmp_path, passed_nightly):
+    """It led by day alone before; what it is allowed there it is not at night."""
+
+    def run(name, reference, weights, night, config=None):
+        model = Additive(weights, seed=len(name), rows=12_000, slices={(("hour", 3),): Part(500, night)})
+        case = judged(tmp_path / name, reference, model, required_slices=[NIGHT], **(config or {}))
+        return case, case.run()
+
+    approval = {"name": "zone", "reason": "asked for", "until": "2999-01-01"}
+    by_day = HONEST | {"zone": 1.0}
+    _, (blessed, _, reference) = run(
+        "approved", passed_nightly, by_day, {"zone": 0.01}, {"approved_features": [approval]}
+    )
+    assert blessed == 1
+    _, (blessed, _, reference) = run("without", reference, HONEST, {}, {"approved_features": [approval]})
+    assert blessed == 1
+    assert run("as it was", reference, by_day, {"zone": 0.01})[1][0] == 1
+    at_night, (blessed, blocking, _) = run("other", reference, by_day, {"zone": 1.0})
+    assert blessed == 0 and "In slice hour=3: 'zone' is back" in blocking[0]
+    assert by_slice(at_night, "new_features") == {"overall": "PASS", "hour=3": "NEEDS_APPROVAL"}
+
+
 def test_a_newly_required_slice_meets_an_older_reference(tmp_path, passed):
     case = judged(tmp_path, passed, Additive(HONEST, seed=2, slices=NIGHTLY), required_slices=[NIGHT])
     refused(case, "no evidence on the slice hour=3", "without_reference")
@@ -786,6 +819,34 @@ def test_a_leak_in_two_copies(tmp_path):
     case.config["dominant_features"] = {"leak + leak_copy": {"max_share": 0.5, "reason": "by nature"}}
     *_, reference = case.run()
     assert "group_statistics.parquet" in read_reference(reference).models[-1].files
+
+
+def test_a_group_with_a_cap_that_is_measured_no_more_is_missed(tmp_path):
+    """Leaving it out of ExplainerGen's configuration must not take the policy's cap away."""
+    config = {
+        "without_reference": FIRST_RUN,
+        "checks": {"max_share": {"with_reference": "block"}},
+        "dominant_features": {"protected": {"max_share": 0.34, "reason": "agreed upon"}},
+    }
+    group = (("protected", ("a", "c")),)
+
+    def case(name, model, groups, reference=None):
+        made = Case(tmp_path / name, model, config=config, reference_uri=reference)
+        shutil.rmtree(made.attributions_uri)
+        write_attributions(Path(made.attributions_uri), model, made.model_uri, groups=groups)
+        return made
+
+    blessed, _, reference = case("first", Additive(HONEST, seed=1), group).run()
+    assert blessed == 1
+    leaning = Additive(HONEST | {"a": 1.4, "c": 1.1}, seed=2)
+    refused(case("measured", leaning, group, reference), "The group 'protected'")
+    refused(case("left out", leaning, (), reference), "'protected'", "uses 'a', 'c'", "feature_groups")
+    without = Additive({f: w for f, w in HONEST.items() if f not in "ac"}, seed=3)
+    config |= {"approved_features": [{"name": f, "reason": "went", "until": "2999-01-01"} for f in "ac"]}
+    config["checks"] |= {"share_change": {"threshold": 1}, "total_scale": {"threshold": 1}}
+    gone = case("gone", without, (), reference)
+    assert gone.run()[0] == 1
+    assert all(r["check"] != "policy" for r in gone.results)
 
 
 def test_groups_that_the_statistics_lack_are_missed(tmp_path):

@@ -91,6 +91,14 @@ def test_a_model_that_evaluator_refused_is_not_explained(inputs, tmp_path):
     assert "Evaluator did not bless" in summary["reason"]
 
 
+@pytest.mark.parametrize("kind", ["int", "float"])
+def test_a_verdict_that_came_back_as_a_double_blesses_as_an_int_does(inputs, tmp_path, kind):
+    blessing = standard_artifacts.ModelBlessing()
+    getattr(blessing, f"set_{kind}_custom_property")("blessed", 1)
+    inputs["model"][0].uri = str(tmp_path / "absent")  # looked for only where Evaluator blessed it
+    assert "there is no model" in do(inputs | {"model_blessing": [blessing]}, tmp_path)[1]["reason"]
+
+
 def test_a_damaged_reference_is_told_and_nothing_is_explained(inputs, tmp_path):
     reference = AttributionReference()
     reference.uri = str(tmp_path / "reference")

@@ -248,6 +248,12 @@ def test_a_job_killed_half_way_and_run_again(model, plain, tmp_path, monkeypatch
     assert sums(tmp_path / "a") == sums(plain[0])
 
 
+def test_the_signature_that_was_explained_is_pinned(plain):
+    """A model may pass by one head and be served by another."""
+    settings = read_candidate(str(plain[0])).pins.settings
+    assert (settings["signature"], settings["preprocessing_function"]) == ("serving_default", None)
+
+
 def test_no_rows_are_an_artifact_that_nothing_passes(model, tmp_path):
     summary = explain(tmp_path / "a", model, write_examples(tmp_path / "examples", []))
     assert summary["examples"]["rows"] == 0
@@ -330,6 +336,31 @@ def test_which_of_two_equal_rows_was_read_first_does_not_matter(tmp_path):
         summary = explain(tmp_path / name, small, write_examples(tmp_path / f"examples-{name}", rows))
         assert (summary["examples"]["explained_rows"], summary["examples"]["failed_rows"]) == (50, 0)
     assert sums(tmp_path / "a") == sums(tmp_path / "b")
+
+
+def test_rows_without_a_weight_are_missed_whatever_the_others_weigh(tmp_path):
+    """Half of all rows would count as one in two thousand."""
+    small = exported(tmp_path / "model", additive)
+    rows = [{"x": ("f", (float(i),))} | ({"w": ("f", (2000.0,))} if i % 2 else {}) for i in range(60)]
+    pattern = write_examples(tmp_path / "examples", [write_example(row) for row in rows])
+    summary = explain(tmp_path / "a", small, pattern, CONFIG.model_copy(update={"example_weight_key": "w"}))
+    examples = summary["examples"]
+    assert (examples["explained_rows"], examples["failed_rows"], examples["failed_weight_fraction"]) == (30, 30, 0.5)
+
+
+def test_a_feature_that_the_first_sample_lacked_keeps_its_absence_as_baseline_and_its_one_bin(tmp_path):
+    """Of many rare features each sample lacks others; models stay comparable where a row has one at last."""
+    small = exported(tmp_path / "model", additive)
+    without = [write_example({"x": ("f", (float(i),))}) for i in range(60)]
+    explain(tmp_path / "first", small, write_examples(tmp_path / "examples-first", without))
+    first = passed(tmp_path / "first", small.path, tmp_path)
+    seldom = without[:50] + [write_example({"x": ("f", (float(i),)), "y": ("f", (9.0,))}) for i in range(10)]
+    explain(tmp_path / "second", small, write_examples(tmp_path / "examples", seldom), reference=first)
+    second = read_candidate(str(tmp_path / "second"))
+    assert second.pins.differences(first.pins, ["x", "y"]) == []
+    assert second.statistics.bin_sizes == first.models[0].statistics.bin_sizes
+    absolute = dict(zip(second.statistics.features, second.statistics.sums["sum_absolute"].sum(axis=0), strict=True))
+    assert absolute["y"] == pytest.approx(10 * 2.0 * (9.0 - 0.5), rel=1e-4)
 
 
 def test_a_column_that_nobody_reads_may_be_anything(tmp_path):

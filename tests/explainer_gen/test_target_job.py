@@ -12,6 +12,7 @@ from tfx_explain.artifacts.pins import PINS_FILE, Pins
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import Source
 from tfx_explain.explainer_gen.paired import incomparable, reference_spec
+from tfx_explain.explainer_gen.results import pins_of
 
 pytestmark = pytest.mark.pipeline
 
@@ -135,3 +136,15 @@ def test_the_reference_model_reads_the_label_that_is_the_target():
     one = ModelFacts(target="predicted", class_names=CLASSES)
     assert "class_names" in (incomparable(one, dataclasses.replace(one, class_names=CLASSES[::-1])) or "")
     assert json.loads(spec.config.to_json())["target"] == "label"
+
+
+def test_the_label_that_is_the_target_is_pinned():
+    """By another label other columns are explained, and a model is compared with what it is not."""
+
+    def pins(key, target="label"):
+        spec = JobSpec(model_path="m", config=config(target="label", label={"key": key}), label=Source(key))
+        return pins_of(spec, ModelFacts(target=target), (), 1.0)
+
+    assert pins("kind").differences(pins("kind"), ()) == []
+    assert pins("guess").differences(pins("kind"), ()) == ["label ('guess' here, 'kind' in the reference)"]
+    assert pins("guess", "predicted").differences(pins("kind", "predicted"), ()) == []

@@ -18,6 +18,8 @@ PINS_FILE = "pins.json"
 PINNED_ROWS_FILE = "pinned_rows.parquet"
 _NAMED = 3
 _CLUSTER_KEY = "cluster_key"
+_ADDED = ("signature", "preprocessing_function", "label")
+"""Settings that the first artifacts and references lack."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +27,10 @@ class Pins:
     """Settings and data that a reference hands on to every later model.
 
     Attributes:
-      settings: `unit`, `output`, `num_targets`, `link`, `target`, `method`, `splits`: what is explained; `background`
-        with expected gradients, `smoothgrad` with that method, `example_weight_key` where rows have weights,
-        `cluster_key` where rows depend on each other.
+      settings: `signature`, `preprocessing_function`, `unit`, `output`, `num_targets`, `link`, `target`, `method`,
+        `splits`: what is explained; `label` where each row's own class is, `background` with expected gradients,
+        `smoothgrad` with that method, `example_weight_key` where rows have weights, `cluster_key` where rows depend on
+        each other.
       input_baseline: raw value of each feature.
       bins: value bins of each raw feature.
       cut_policies: where each attributed feature's path is walked.
@@ -80,10 +83,21 @@ class Pins:
             image_baselines=data.get("image_baselines", {}),
         )
 
+    @property
+    def raw_features(self) -> frozenset[str]:
+        """What models were attributed to, crosses taken apart.
+
+        One without an input baseline, or without bins, had no value in any sample: its absence is the baseline of every
+        later model too, and it keeps its one bin. Else models would not be comparable as soon as a row has it.
+        """
+        return frozenset(name for feature in self.cut_policies for name in self._raw(feature))
+
+    def _raw(self, feature: str) -> list[str]:
+        return [feature] if feature in self.input_baseline or feature in self.bins else feature.split(" x ")
+
     def feature_digest(self, feature: str) -> str:
         """Digest of what is pinned for one attributed feature; a cross `a x b` covers its parts."""
-        parts = feature.split(" x ")
-        names = [feature] if feature in self.input_baseline or feature in self.bins else parts
+        names = self._raw(feature)
         return _digest(
             [[n, repr(self.input_baseline.get(n)), self.bins[n].to_dict() if n in self.bins else None] for n in names]
             + [self.cut_policies.get(feature)]
@@ -99,9 +113,11 @@ class Pins:
         """What keeps two sets of pins from being comparable over `features`, in words; empty when they are.
 
         A cluster_key that the reference `other` lacks is no difference: it moves no number of either, and only makes
-        intervals as wide as they should be. One that is given up or replaced makes them narrower without a word.
+        intervals as wide as they should be. One that is given up or replaced makes them narrower without a word. Nor is
+        a signature or label of which one side does not tell, as the first did not.
         """
         free = {_CLUSTER_KEY} - {*other.settings}
+        free |= {key for key in _ADDED if key not in self.settings or key not in other.settings}
         out = [
             f"{key} ({self.settings.get(key)!r} here, {other.settings.get(key)!r} in the reference)"
             for key in sorted({*self.settings, *other.settings} - free)

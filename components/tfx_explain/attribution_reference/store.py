@@ -113,6 +113,15 @@ class Reference:
             out |= {f["name"]: f["share"] or 0.0 for f in model.summary["features"]}
         return out
 
+    def known_in_slice(self, fingerprint: str, name: str) -> dict[str, float]:
+        """As `known_features`, with the share in a slice, of those models alone that were measured there."""
+        out: dict[str, float] = {}
+        for model in (m for m in self.models if m.fingerprint != fingerprint and name in m.slices):
+            absolute = model.slices[name].sums["sum_absolute"].sum(axis=0)
+            if absolute.sum() > 0:
+                out |= dict(zip(model.slices[name].features, (absolute / absolute.sum()).tolist(), strict=True))
+        return out
+
     def with_model(self, model: PassedModel, pins: Pins) -> Reference:
         """This reference after one more model passed; `pins` may know more features."""
         others = tuple(m for m in self.models if m.fingerprint != model.fingerprint)

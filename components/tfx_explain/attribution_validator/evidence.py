@@ -29,7 +29,7 @@ from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, ju
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
-from tfx_explain.names import OVERALL, SliceKey
+from tfx_explain.names import ITS_CROSSES, OVERALL, SliceKey
 
 KIND = "ModelAttributions"
 _MEASURED = "measured"
@@ -81,14 +81,15 @@ class Candidate:
 
     def evidence(self, required: Sequence[RequiredSlice] = ()) -> ModelEvidence:
         """As the checks want it, with the slices that the policy requires."""
-        keys, missing = self.slice_keys, self.summary.get("slicing", {}).get("missing", ())
+        keys, missing = self.slice_keys, {*self.summary.get("slicing", {}).get("missing", ())}
         read = {s["name"]: int(s["rows"]) for s in self.summary.get("slices", ())}
         # By place, not by name: {a: "1, b=2"} and {a: 1, b: 2} are called the same.
         names = [[name for name, key in keys.items() if r.matches(key)] for r in required]
         absent = [r for r, found in zip(required, names, strict=True) if not found]
         lacking = [r.name for r in absent]
-        shown = [s["key"] for s in self.summary.get("slices", ()) if s["key"] is not None]
-        measured = [r.name for r in absent if any(r.matches(tuple((str(c), v) for c, v in key)) for key in shown)]
+        keys_shown = (s["key"] for s in self.summary.get("slices", ()) if s["key"] is not None)
+        shown = [tuple((str(column), value) for column, value in key) for key in keys_shown]
+        measured = [r.name for r in absent if any(map(r.matches, shown))]
         return ModelEvidence(
             name="this model",
             fingerprint=self.fingerprint,
@@ -262,8 +263,10 @@ def judge_artifacts(
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
         return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
-    known = reference.known_features(candidate.fingerprint) if reference else {}
-    verdict = judge_model(candidate.evidence(config.required_slices), _evidence(newest), known, config, today)
+    evidence, own = candidate.evidence(config.required_slices), candidate.fingerprint
+    known = reference.known_features(own) if reference else {}
+    in_slices = {name: reference.known_in_slice(own, name) for name in evidence.slices} if reference else {}
+    verdict = judge_model(evidence, _evidence(newest), known, config, today, in_slices)
     return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
 
 
@@ -321,5 +324,11 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
         fingerprint=model.fingerprint,
         statistics=model.statistics,
         uncovered_features=tuple(summary["uncovered_features"]),
+        configured_groups={
+            name: tuple(members)
+            for name, members in summary.get("groups", {}).items()
+            # Found ones come and go with the sample and the model's crosses.
+            if name != " + ".join(members) and not name.endswith(ITS_CROSSES)
+        },
         slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

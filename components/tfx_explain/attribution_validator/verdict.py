@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tfx_explain.artifacts.properties import FORMAT_VERSION
@@ -62,6 +63,7 @@ def judge_model(
     known_features: Mapping[str, float],
     config: ValidationConfig,
     today: datetime.date,
+    known_in_slices: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> GateVerdict:
     """Runs every check.
 
@@ -71,12 +73,13 @@ def judge_model(
       known_features: features that any other model of the reference used, with their last share.
       config: the policy.
       today: decides whether approvals and `without_reference` still hold.
+      known_in_slices: the same with the share in each slice, as far as it was measured there.
     """
     if candidate.no_gradient:
         # Whatever reads attributions would have nothing to say of such a model, and saying nothing passes.
         return GateVerdict((without_attributions(candidate, reference),))
     seed = seed_from(candidate.fingerprint, str(candidate.rows_read))
-    evidence = Evidence(candidate, reference, known_features, seed, today, config.evidence)
+    evidence = Evidence(candidate, reference, known_features, seed, today, config.evidence, known_in_slices)
     results = [r for check in ABSOLUTE.values() for r in check(evidence, config)]
     if reference is None:
         results.append(without_reference(config, today))
@@ -98,6 +101,7 @@ def _without_effect(
     models = [model for model in (candidate, reference) if model is not None]
     names = {*known_features, *(f for model in models for f in model.used_features)}
     names |= {name for model in models if model.groups is not None for name, _ in model.groups.groups}
+    names |= {name for model in models for name in model.configured_groups}
     return [
         Result(
             POLICY,

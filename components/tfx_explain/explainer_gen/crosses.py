@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from tfx_explain.engine.aggregates.groups import Group
+from tfx_explain.names import ITS_CROSSES
 
 CrossRule = Literal["pair", "equal"]
 
@@ -85,4 +86,4 @@ def families(crosses: Mapping[str, Sequence[str]], features: Sequence[str]) -> I
     for name in sorted({part for parts in crosses.values() for part in parts}):
         members = tuple(f for f in features if f == name or name in crosses.get(f, ()))
         if len(members) > 1:
-            yield f"{name} and its crosses", members
+            yield f"{name}{ITS_CROSSES}", members

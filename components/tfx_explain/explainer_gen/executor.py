@@ -141,7 +141,8 @@ def _refusal(input_dict: _Artifacts) -> str | None:
     if not blessings:
         return None
     blessing = artifact_utils.get_single_instance(blessings)
-    if blessing.get_int_custom_property(properties.BLESSED) == 1:
+    # Not as an int: Kubeflow's metadata gives ints back as doubles, of which TFX's int is 0.
+    if blessing.get_custom_property(properties.BLESSED) == 1:
         return None
     return "Evaluator did not bless this model, so it was not explained"
 

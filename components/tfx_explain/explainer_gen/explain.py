@@ -302,7 +302,7 @@ class ModelExplainer:
             prediction=result.prediction[:n][ok].astype(np.float64),
             bin_index=self._bin_index(columns)[ok],
             failed_bucket=bucket[~ok],
-            failed_weight=np.where(weighed, weight, block.count / block.probability)[~ok],
+            failed_weight=weight[~ok],
             **labels,
         )
         member_row, member_place = self._members(block, columns, plan)
@@ -329,7 +329,10 @@ class ModelExplainer:
         )
 
     def _weight(self, block: Block, padded: list[bytes], columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """(count x example weight / inclusion probability of each row, bool: the row has a weight)."""
+        """(count x example weight / inclusion probability of each row, bool: the row has a weight).
+
+        One without counts as a row of the block does on average: at 1 it would be nothing beside weights of thousands.
+        """
         weight = block.count / block.probability
         if self._weights is None:
             return weight, np.ones(len(weight), bool)
@@ -338,7 +341,9 @@ class ModelExplainer:
         except LabelError:
             own = np.full(len(weight), np.nan)
         known = np.isfinite(own) & (own >= 0)
-        return weight * np.where(known, own, 0.0), known
+        total = float(weight[known].sum())
+        mean = float((weight[known] * own[known]).sum()) / total if total else 0.0
+        return weight * np.where(known, own, mean or 1.0), known
 
     def _at_baseline(self, columns: Columns, ok: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
         """See `ExplainedBlock`."""

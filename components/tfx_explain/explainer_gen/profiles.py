@@ -115,5 +115,13 @@ def feature_bins(
     features: Sequence[str], profiles: Iterable[FeatureProfile], pins: Pins | None
 ) -> dict[str, FeatureBins]:
     """Value bins of attributed features: pinned, else the sample's; a cross, or a feature never seen, has one."""
-    known = {p.name: p.bins for p in profiles} | (dict(pins.bins) if pins else {})
+    known = known_bins(profiles, pins)
     return {f: known.get(f, FeatureBins(edges=())) for f in features}
+
+
+def known_bins(profiles: Iterable[FeatureProfile], pins: Pins | None) -> dict[str, FeatureBins]:
+    """Value bins by raw feature: pinned, else the sample's; none where the reference never saw one that it used."""
+    if pins is None:
+        return {p.name: p.bins for p in profiles}
+    used = pins.raw_features
+    return {p.name: p.bins for p in profiles if p.name not in used} | dict(pins.bins)

@@ -32,12 +32,13 @@ from tfx_explain.explainer_gen.no_gradient import nothing_measured
 from tfx_explain.explainer_gen.outcome import SliceOutcome
 from tfx_explain.explainer_gen.paired import PairedOutcome, paired_entries
 from tfx_explain.explainer_gen.permute import PermutationPlan
-from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
+from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins, known_bins
 from tfx_explain.explainer_gen.rows import attribution_columns, kept_columns, row_files
 from tfx_explain.explainer_gen.sampling import SamplePlan
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.summary import feature_entries, importance_entry, interval, number, shown, slice_entry
 from tfx_explain.explainer_gen.tables import Importances, slice_tables
+from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.names import MAX_CLUSTERED, slice_name
 
 JOB_FILE = "job.json"
@@ -312,12 +313,17 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
     old = spec.pins
     return Pins(
         settings={
+            # Another one may have another head: what it leans on says nothing of the one that is served.
+            "signature": spec.config.signature,
+            "preprocessing_function": spec.config.preprocessing_function,
             "unit": model.unit,
             # The configured name: one that Keras numbers by itself differs between retrains.
             "output": spec.config.output,
             "num_targets": model.num_targets,
             "link": model.link,
             "target": model.target,
+            # By another label other columns are explained.
+            **({"label": spec.label.key} if model.target == LABEL and spec.label is not None else {}),
             # Where the columns are other classes, neither `predicted` nor a number means the same.
             **({} if model.class_names is None else {"class_names": list(model.class_names)}),
             **pinned_settings(spec.config, model.background_digest),
@@ -330,7 +336,7 @@ def pins_of(spec: JobSpec, model: ModelFacts, profiles: Iterable[FeatureProfile]
             **({} if spec.config.cluster_key is None else {"cluster_key": spec.config.cluster_key}),
         },
         input_baseline=model.input_baseline,
-        bins={p.name: p.bins for p in profiles} | (dict(old.bins) if old else {}),
+        bins=known_bins(profiles, old),
         cut_policies=(dict(old.cut_policies) if old else {}) | dict(model.cut_policies),
         histogram_unit=unit,
         image_baselines=(dict(old.image_baselines) if old else {}) | dict(model.image_baselines),

@@ -10,7 +10,7 @@ from tests.fixtures.synthetic import HONEST, Additive, Part
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
-from tfx_explain.engine.aggregates.comparisons import Profiles, scale_change
+from tfx_explain.engine.aggregates.comparisons import Profiles, log_scale
 from tfx_explain.engine.aggregates.intervals import bucket_draws, measure, seed_from
 from tfx_explain.names import slice_name
 
@@ -264,7 +264,7 @@ def test_few_buckets_widen_the_interval_of_every_check(check):
     before = Profiles.of(REFERENCE.statistics, np.ones((1, 64)))
     statistic = {
         "new_features": profiles.shares(profiles.features)[:, -1],
-        "total_scale": scale_change(profiles, before),
+        "total_scale": np.abs(log_scale(profiles, before)),
         "vanished": profiles.shares(before.features)[:, -1],
     }[check]
     assert (result.value, result.low, result.high) == dataclasses.astuple(measure(statistic, 10))
@@ -389,3 +389,100 @@ def test_an_approved_new_member_is_no_rise_of_its_group():
         of(Additive(weights, seed=2, copies=copies)), of(Additive(before, seed=1)), approved_features=[approval]
     )
     assert [r.verdict for r in verdict.results if r.check == "share_change"] == ["PASS", "PASS"]
+
+
+# Many features, none of which is much by itself.
+
+WIDE = {f"f{i:02d}": 0.3 for i in range(30)}
+
+
+def wide(seed, **weights):
+    return of(Additive(WIDE | weights, seed=seed))
+
+
+def test_a_model_of_many_features_that_turned_altogether_is_found_though_no_feature_is_much():
+    """As after a label that was inverted in training and evaluation: its metrics stay what they were."""
+    assert judged(wide(2), wide(1)).blessed
+    inverted = judged(wide(3, **{f: -w for f, w in WIDE.items()}), wide(1))
+    assert [(r.check, r.feature, r.verdict) for r in inverted.blocking] == [("direction_flip", None, "FAIL")]
+    assert "30 features push predictions the other way" in inverted.blocking[0].sentence
+    allowed = {"checks": {"direction_flip": {"threshold": 1.0}}}
+    assert judged(wide(3, **{f: -w for f, w in WIDE.items()}), wide(1), **allowed).blessed
+
+
+def test_many_features_that_turned_inside_a_slice():
+    def candidate(seed, night):
+        parts = {NIGHT: Part(500, night), DAY: Part(600)}
+        return of(Additive(WIDE, seed=seed, rows=12_000, slices=parts), NIGHT, DAY)
+
+    assert judged(candidate(2, {}), candidate(1, {})).blessed
+    inverted = judged(candidate(2, {f: -w for f, w in WIDE.items()}), candidate(1, {}))
+    assert [(r.check, r.slice, r.feature) for r in inverted.blocking] == [("direction_flip", AT_NIGHT, None)]
+
+
+def test_a_third_of_many_features_turns_by_chance_and_passes():
+    """Of features that are noise each may have a sign of its own in every model."""
+    for seed in range(2, 12):
+        turned = np.random.default_rng(seed).permutation(list(WIDE))[:10]
+        assert judged(wide(seed, **{str(f): -WIDE[f] for f in turned}), wide(1)).blessed
+
+
+@pytest.mark.parametrize(("leads", "found"), [(0.8, False), (0.4, False), (0.15, True)])
+def test_a_model_that_leans_on_other_features_altogether_is_found_though_none_moved_far(leads, found):
+    """Eight features led and 32 were faint; now these carry the model together."""
+    led = {f"led{i}": 0.8 for i in range(8)} | {f"faint{i:02d}": 0.05 for i in range(32)}
+    now = {f: leads if f.startswith("led") else 0.05 + (0.8 - leads) / 4 for f in led}
+    verdict = judged(of(Additive(now, seed=2)), of(Additive(led, seed=1)))
+    assert [(r.check, r.feature, r.verdict) for r in verdict.blocking] == [("share_change", None, "FAIL")] * found
+
+
+@pytest.mark.parametrize(("dead", "found"), [(0, False), (15, False), (25, True), (40, True)])
+def test_many_small_features_that_died_are_as_much_as_a_large_one(dead, found):
+    """As a join upstream that finds nothing any more; the others' shares hardly rise, each by itself."""
+    weights = {f"f{i:03d}": 0.3 for i in range(100)}
+    names = list(weights)
+    candidate = of(Additive(weights | dict.fromkeys(names[:dead], 0.0), seed=2))
+    blocking = judged(candidate, of(Additive(weights, seed=1))).blocking
+    assert [(r.check, r.feature, r.verdict) for r in blocking] == [("vanished", None, "FAIL")] * found
+    assert not found or f"{dead} features (" in blocking[0].sentence
+
+
+def test_many_small_features_of_rows_without_weight_are_unknown():
+    model = Additive(WIDE, seed=2)
+    model.__dict__["_rows"] = dataclasses.replace(model.explained(), weight=np.zeros(model.rows))
+    assert one(judged(of(model), wide(1)), "vanished").verdict == "INCONCLUSIVE"
+
+
+def test_features_that_few_rows_have_are_missed_by_chance_and_not_dead():
+    """200 flags, each of one row in a thousand: of 1,500 rows none has one in five of them."""
+
+    def sparse(seed, rows):
+        flags = np.random.default_rng(seed).random((rows, 200)) < 1e-3
+        model = Additive({f"f{i:03d}": 3.0 for i in range(200)} | {"a": 0.1}, rows=rows, seed=seed)
+        whole = model.explained()
+        attributions = whole.attributions * np.column_stack([flags, np.ones(rows)]).astype(np.float32)
+        model.__dict__["_rows"] = dataclasses.replace(whole, attributions=attributions)
+        return of(model)
+
+    assert judged(sparse(2, 1_500), sparse(1, 6_000)).blessed
+
+
+def scaled_at_night(seed, factor, everywhere=1.0):
+    weights = {f: everywhere * w for f, w in WIDE.items()}
+    parts = {NIGHT: Part(500, {f: factor * w for f, w in weights.items()}), DAY: Part(600)}
+    return of(Additive(weights, seed=seed, rows=12_000, slices=parts), NIGHT, DAY)
+
+
+@pytest.mark.parametrize("factor", [4.0, 0.05])
+def test_a_slice_on_which_a_model_is_much_more_or_less_sure_is_found_though_the_whole_hardly_is(factor):
+    """Of many features the profile of none changes by much."""
+    assert judged(scaled_at_night(2, 1.0), scaled_at_night(1, 1.0)).blessed
+    verdict = judged(scaled_at_night(2, factor), scaled_at_night(1, 1.0))
+    assert verdicts(verdict, "total_scale") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
+    assert [r.check for r in verdict.blocking] == ["total_scale"]
+    assert f"In slice hour=3: The attribution is {factor:.2f}"[:-1] in verdict.blocking[0].sentence
+
+
+def test_a_slice_whose_scale_changed_as_all_rows_did_passes():
+    verdict = judged(scaled_at_night(2, 1.5, everywhere=1.6), scaled_at_night(1, 1.0))
+    assert verdicts(verdict, "total_scale") == {"overall": "PASS", AT_NIGHT: "PASS", BY_DAY: "PASS"}

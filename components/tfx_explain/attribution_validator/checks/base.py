@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 
 from tfx_explain.config import Approval, EvidenceFloor, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
-from tfx_explain.engine.aggregates.comparisons import Profiles, moved_inputs
+from tfx_explain.engine.aggregates.comparisons import Profiles, moved_inputs, part_behind
 from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, group_shares
 from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws
 from tfx_explain.engine.aggregates.statistics import shares_known, total_attribution
 from tfx_explain.names import OVERALL
+
+_SOLID_ROWS = 20
 
 Verdict = Literal["PASS", "FAIL", "NEEDS_APPROVAL", "INCONCLUSIVE", "NO_REFERENCE"]
 
@@ -87,6 +90,7 @@ class ModelEvidence:
       method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
       groups: sums of groups of features over all rows.
+      configured_groups: by name, the features of groups that its configuration named; of a model that passed.
       slices: by name, the slices that the policy requires.
       empty_slices: required slices of which the data hold no row.
       unexplained_slices: required slices that were not explained as such.
@@ -103,6 +107,7 @@ class ModelEvidence:
     method: str = ""
     rows_read: int = 0
     groups: GroupStatistics | None = None
+    configured_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
@@ -128,6 +133,8 @@ class SliceEvidence:
       profiles, reference_profiles: both models; the latter None where there is nothing to compare with.
       common: features of both.
       moved: see `moved_inputs`.
+      solid: bool [common]: enough rows show the feature in samples of either size; one that few rows have is met, or
+        missed, by chance.
       groups: groups of two and more features.
       group_shares: [1 + draws, groups].
     """
@@ -138,11 +145,15 @@ class SliceEvidence:
         self.reference_profiles: Profiles | None = None
         self.common: tuple[str, ...] = ()
         self.moved: Mapping[str, float] = {}
+        self.solid = np.zeros(0, bool)
         if reference is not None:
             self.reference_profiles = Profiles.of(reference.statistics, np.ones((1, draws.shape[1])))
             there = set(reference.statistics.features)
             self.common = tuple(f for f in candidate.statistics.features if f in there)
             self.moved = moved_inputs(candidate.statistics, reference.statistics)
+            both = candidate.statistics, reference.statistics
+            shown = np.maximum(*(part_behind(statistics, self.common) for statistics in both))
+            self.solid = shown * min(statistics.effective_rows for statistics in both) >= _SOLID_ROWS
         self.groups: tuple[Group, ...] = ()
         self.group_shares = np.zeros((len(draws), 0))
         if candidate.groups is not None:
@@ -184,6 +195,7 @@ class Evidence:
         seed: int,
         today: datetime.date,
         floor: EvidenceFloor,
+        known_in_slices: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     ):
         """Draws the statistics.
 
@@ -198,8 +210,10 @@ class Evidence:
           seed: of the draws, from the contents' fingerprints.
           today: for approvals that end.
           floor: what a required slice must hold to be judged.
+          known_in_slices: as `known_features`, by slice.
         """
         self.candidate, self.reference, self.known_features, self.today = candidate, reference, known_features, today
+        self._known_in_slices = known_in_slices
         self.draws = bucket_draws(seed)
         self.overall = SliceEvidence(OVERALL, candidate.overall, reference.overall if reference else None, self.draws)
         self.shortfalls = {
@@ -233,6 +247,11 @@ class Evidence:
     def alone(self) -> bool:
         """There is no other model to compare with: none has passed, or this one alone."""
         return self.reference is None or self.reference.fingerprint == self.candidate.fingerprint
+
+    def known_share(self, feature: str, slice_name: str) -> float:
+        """What a feature carried in the newest model that used it: in the slice, or in all rows where it is unknown."""
+        overall = self.known_features.get(feature, 0.0)
+        return self._known_in_slices.get(slice_name, {}).get(feature, overall)
 
     def share_cap(self, config: ValidationConfig) -> float:
         """The cap on one feature's share: the policy's, else max(0.4, 0.3 + 1/F) for F raw features."""

@@ -14,10 +14,16 @@ from tfx_explain.engine.aggregates.intervals import Measured
 
 Distance = Callable[[Profiles, Profiles, tuple[str, ...]], np.ndarray]
 Describe = Callable[[SliceEvidence, int, Measured], str]
+Together = Callable[[SliceEvidence, np.ndarray], Result | None]
 
 
 def compare_features(
-    name: str, rule: Check, evidence: Evidence, distance: Distance, describe: Describe
+    name: str,
+    rule: Check,
+    evidence: Evidence,
+    distance: Distance,
+    describe: Describe,
+    together: Together | None = None,
 ) -> list[Result]:
     """The largest distance over common features, of all rows and of each required slice that can be compared.
 
@@ -27,6 +33,7 @@ def compare_features(
       evidence: with a reference.
       distance: gives [1 + draws, common features].
       describe: (slice, index of the worst common feature, the maximum) -> sentence.
+      together: (slice, its distances) -> a finding on all its features, or None; asked where each passes alone.
     """
     if evidence.reference_profiles is None or not evidence.common:
         sentence = (
@@ -47,4 +54,6 @@ def compare_features(
         if verdict != "PASS":
             sentence += part.moved_sentence(feature) + uncertain(verdict, measured, rule.threshold, part.name)
         out.append(result(name, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
+        if together is not None and verdict == "PASS" and (found := together(part, table)) is not None:
+            out.append(found)
     return out

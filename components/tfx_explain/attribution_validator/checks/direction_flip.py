@@ -1,18 +1,32 @@
-"""Direction flip: no feature that matters pushes the other way than before."""
+"""Direction flip: no feature that matters pushes the other way than before, nor do many small ones together."""
 
-from tfx_explain.attribution_validator.checks.base import Evidence, Result, SliceEvidence
+import numpy as np
+
+from tfx_explain.attribution_validator.checks.base import (
+    Evidence,
+    Result,
+    SliceEvidence,
+    judge,
+    percent,
+    result,
+    uncertain,
+)
 from tfx_explain.attribution_validator.checks.comparisons import compare_features
 from tfx_explain.config import ValidationConfig
 from tfx_explain.engine.aggregates.comparisons import direction_flips
-from tfx_explain.engine.aggregates.intervals import Measured
+from tfx_explain.engine.aggregates.intervals import Measured, measure
 
 CHECK = "direction_flip"
+_TOGETHER = 0.5
+"""Part of the attribution that may turn where no feature's part shows. By chance less does: a third of a linear model
+that was fitted to noise alone, whose weights have any sign."""
 
 
 def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """The largest flip over common features, of all rows and of each required slice.
 
-    A flip is share times how far the profile has turned.
+    A flip is share times how far the profile has turned. Where each passes alone, one for all together: a model of many
+    features whose label was inverted turns every one of them, and none by more than its share.
     """
     rule = config.checks.direction_flip
 
@@ -30,4 +44,18 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             f"{measured.value:.3f}, allowed is {rule.threshold:.3g}."
         )
 
-    return compare_features(CHECK, rule, evidence, direction_flips, describe)
+    def together(part: SliceEvidence, flips: np.ndarray) -> Result | None:
+        measured, limit = measure(flips.sum(axis=1), part.filled), max(rule.threshold, _TOGETHER)
+        verdict = judge(measured, limit)
+        if verdict == "PASS":
+            return None
+        name = evidence.reference.name if evidence.reference else "no model"
+        sentence = (
+            f"{part.where}{np.count_nonzero(flips[0])} features push predictions the other way than in {name}, none of "
+            f"them by much: together share times turn is {percent(measured.value)}, allowed is {percent(limit)}. An "
+            "inverted label or sign looks like this." + part.moved_sentence(None)
+        )
+        sentence += uncertain(verdict, measured, limit, part.name)
+        return result(CHECK, verdict, rule.severity, sentence, measured, limit, None, part.name)
+
+    return compare_features(CHECK, rule, evidence, direction_flips, describe, together)

@@ -14,7 +14,7 @@ from tfx_explain.attribution_validator.checks.base import (
     uncertain,
 )
 from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
-from tfx_explain.config import ValidationConfig
+from tfx_explain.config import Severity, ValidationConfig
 from tfx_explain.engine.aggregates.groups import Group
 
 CHECK = "max_share"
@@ -29,21 +29,45 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     features = evidence.candidate.statistics.features
     tables = [np.concatenate([p.profiles.shares(features), p.group_shares], axis=1) for p in evidence.slices]
     lows = lower_bounds(tables, [part.filled for part in evidence.slices])
-    return [
+    found = [
         one
         for part, table, low in zip(evidence.slices, tables, lows, strict=True)
         for one in _check_slice(evidence, config, part, table, low)
     ]
+    return [*found, *_unmeasured(evidence, config)]
+
+
+def _unmeasured(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
+    """One result for each group with a cap of its own that the last model was measured by, and this one is not."""
+    known = evidence.reference.configured_groups if evidence.reference is not None else {}
+    measured = {*evidence.candidate.used_features}
+    if evidence.candidate.groups is not None:
+        measured |= {name for name, _ in evidence.candidate.groups.groups}
+    for name in sorted({*config.dominant_features} & {*known} - measured):
+        left = [member for member in known[name] if member in evidence.candidate.statistics.features]
+        if left:
+            sentence = (
+                f"The policy caps the group {name!r}, which the last model that passed was measured by, and these "
+                f"attributions do not hold it, though the model uses {', '.join(map(repr, left[:6]))}: name it under "
+                "feature_groups of ExplainConfig, or take it out of dominant_features."
+            )
+            limit = config.dominant_features[name].max_share
+            severity = _severity(evidence, config, evidence.overall)
+            yield Result(CHECK, "INCONCLUSIVE", severity, sentence, feature=name, threshold=limit)
+
+
+def _severity(evidence: Evidence, config: ValidationConfig, part: SliceEvidence) -> Severity:
+    """A slice that the reference lacks is judged as on a first run."""
+    rule = config.checks.max_share
+    first = evidence.alone or part.reference_profiles is None
+    return rule.severity if first or rule.severity == "off" else rule.with_reference
 
 
 def _check_slice(
     evidence: Evidence, config: ValidationConfig, part: SliceEvidence, table: np.ndarray, low: np.ndarray
 ) -> Iterator[Result]:
     """Judges a slice; columns of `table` and `low` are its features, then its groups."""
-    rule, features = config.checks.max_share, evidence.candidate.statistics.features
-    # A slice that the reference lacks is judged as on a first run.
-    first = evidence.alone or part.reference_profiles is None
-    severity = rule.severity if first or rule.severity == "off" else rule.with_reference
+    features, severity = evidence.candidate.statistics.features, _severity(evidence, config, part)
     cap = evidence.share_cap(config)
 
     def judged(columns: list[int], limit: float, why: str) -> Result:

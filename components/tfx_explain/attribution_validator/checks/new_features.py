@@ -37,7 +37,7 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
     for i, feature in enumerate(features):
         if feature in used_before:
             continue
-        before = evidence.known_features.get(feature, 0.0)
+        before = evidence.known_share(feature, part.name)
         measured = measure(shares[:, i] - before, part.filled)
         verdict = _judged(measured, rule.threshold)
         carried = percent(float(shares[0, i]))
@@ -77,7 +77,7 @@ def _together(
 ) -> Result:
     """Many small new features are as much of the model as a large one; one that fell makes no room for others."""
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
-    before = np.array([evidence.known_features.get(features[i], 0.0) for i in columns])
+    before = np.array([evidence.known_share(features[i], part.name) for i in columns])
     measured = measure(np.maximum(shares[:, columns] - before, 0.0).sum(axis=1), part.filled)
     verdict = _judged(measured, rule.threshold)
     names = ", ".join(repr(features[i]) for i in columns[:5]) + (" and others" if len(columns) > 5 else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,14 +23,16 @@ class Profiles:
     Attributes:
       features: F names.
       absolute: [D, F] mean |attribution|.
+      draws: [D, buckets].
       bin_rows: [K] distinct rows of each value bin, all features end to end.
-      bin_weight: [D, K].
-      bin_sum: [D, K] sum of attribution.
+      bin_weight, bin_sum: [buckets, K] weight, and sum of attribution; drawn feature by feature, since for thousands of
+        features all draws of all bins would be gigabytes.
       bin_slices: feature -> its slice of K.
     """
 
     features: tuple[str, ...]
     absolute: np.ndarray
+    draws: np.ndarray
     bin_rows: np.ndarray
     bin_weight: np.ndarray
     bin_sum: np.ndarray
@@ -45,22 +48,37 @@ class Profiles:
         return cls(
             statistics.features,
             absolute,
+            draws,
             statistics.bin_sums["bin_rows"].sum(axis=0),
-            drawn(draws, statistics.bin_sums["bin_weight"]),
-            drawn(draws, statistics.bin_sums["bin_sum"]),
+            statistics.bin_sums["bin_weight"],
+            statistics.bin_sums["bin_sum"],
             {f: slice(a, b) for f, a, b in zip(statistics.features, starts[:-1], starts[1:], strict=True)},
         )
+
+    def bins(self, feature: str) -> tuple[np.ndarray, np.ndarray]:
+        """(weight [D, k], sum of attribution [D, k]) of a feature's value bins."""
+        at = self.bin_slices[feature]
+        both = drawn(self.draws, np.concatenate([self.bin_weight[:, at], self.bin_sum[:, at]], axis=1))
+        return both[:, : at.stop - at.start], both[:, at.stop - at.start :]
 
     @property
     def total(self) -> np.ndarray:
         """[D] total mean |attribution|."""
         return self.absolute.sum(axis=1)
 
+    def total_of(self, among: tuple[str, ...]) -> np.ndarray:
+        """[D] total mean |attribution| of some features."""
+        return self._columns(among).sum(axis=1)
+
     def shares(self, among: tuple[str, ...]) -> np.ndarray:
         """[D, len(among)] shares of the total over `among`; NaN where that total is 0."""
-        columns = self.absolute[:, [self.features.index(f) for f in among]]
+        columns = self._columns(among)
         with np.errstate(invalid="ignore", divide="ignore"):
             return columns / columns.sum(axis=1, keepdims=True)
+
+    def _columns(self, among: tuple[str, ...]) -> np.ndarray:
+        place = {f: i for i, f in enumerate(self.features)}
+        return self.absolute[:, [place[f] for f in among]]
 
 
 def share_changes(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
@@ -81,10 +99,10 @@ def profile_changes(candidate: Profiles, reference: Profiles, common: tuple[str,
     total = reference.total  # [1]
     columns = []
     for i, feature in enumerate(common):
-        w, u, v = _centred(candidate, reference, feature)
+        bins = _Shared.of(candidate, reference, feature)
         with np.errstate(invalid="ignore", divide="ignore"):
-            distance = np.sum(w * np.abs(u - v), axis=1) / total
-        if max(ours[0, i], theirs[0, i]) > MIN_COVERED_SHARE and _covered(candidate, reference, feature) < MIN_COVERED:
+            distance = np.sum(bins.weights * np.abs(bins.ours - bins.theirs), axis=1) / total
+        if max(ours[0, i], theirs[0, i]) > MIN_COVERED_SHARE and bins.covered < MIN_COVERED:
             distance = np.full_like(distance, np.nan)
         columns.append(distance)
     return np.stack(columns, axis=1)
@@ -99,7 +117,8 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
     ours, theirs = candidate.shares(common), reference.shares(common)
     columns = []
     for i, feature in enumerate(common):
-        w, u, v = _centred(candidate, reference, feature)
+        bins = _Shared.of(candidate, reference, feature)
+        w, u, v = bins.weights, bins.ours, bins.theirs
         if w.shape[1] < MIN_SHARED_BINS:
             columns.append(np.zeros(len(ours)))
             continue
@@ -111,10 +130,23 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
     return np.stack(columns, axis=1)
 
 
-def scale_change(candidate: Profiles, reference: Profiles) -> np.ndarray:
-    """|log(total mean |attribution| / the reference's)|: [D]."""
+def log_scale(candidate: Profiles, reference: Profiles, among: tuple[str, ...] | None = None) -> np.ndarray:
+    """log(total mean |attribution| / the reference's), of all features of each or of those `among` both: [D]."""
+    now, before = (p.total if among is None else p.total_of(among) for p in (candidate, reference))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.abs(np.log(candidate.total / reference.total))
+        return np.log(now / before)
+
+
+def part_behind(statistics: BucketStatistics, features: Sequence[str]) -> np.ndarray:
+    """On what part of the rows a feature's share rests: float64 [features].
+
+    (sum w |a|)^2 / (sum w sum w a^2) is the part of the rows that have all of it, were it equal in these.
+    """
+    place = {f: i for i, f in enumerate(statistics.features)}
+    at = [place[f] for f in features]
+    absolute, squared = (statistics.sums[name].sum(axis=0)[at] for name in ("sum_absolute", "sum_squared"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(absolute**2 / (squared * statistics.total_weight))
 
 
 def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> dict[str, float]:
@@ -143,35 +175,40 @@ def moved_inputs(candidate: BucketStatistics, reference: BucketStatistics) -> di
     return out
 
 
-def _shared(candidate: Profiles, reference: Profiles, feature: str) -> np.ndarray:
-    """Bool [bins]: MIN_BIN_ROWS rows on both sides, and weight: rows with an example weight of 0 have no mean."""
-    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
-    rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
-    weight = np.minimum(candidate.bin_weight[0, at_c], reference.bin_weight[0, at_r])
-    return (rows >= MIN_BIN_ROWS) & (weight > 0)
+@dataclasses.dataclass(frozen=True)
+class _Shared:
+    """The bins of a feature that both models filled, k of them.
 
+    Attributes:
+      weights: [D, k]; they add up to 1.
+      ours, theirs: [D, k] centred profiles of the candidate and of the reference.
+      covered: weight of these bins as a share of all, on the side where it is smaller.
+    """
 
-def _covered(candidate: Profiles, reference: Profiles, feature: str) -> float:
-    """Weight of the shared bins as a share of all, on the side where it is smaller."""
-    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
-    shared = _shared(candidate, reference, feature)
-    sides = [candidate.bin_weight[0, at_c], reference.bin_weight[0, at_r]]
-    return min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
+    weights: np.ndarray
+    ours: np.ndarray
+    theirs: np.ndarray
+    covered: float
 
-
-def _centred(candidate: Profiles, reference: Profiles, feature: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(w [D, k], u [D, k], v [D, k]): weights and both centred profiles over the k shared bins of a feature."""
-    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
-    if at_c.stop - at_c.start != at_r.stop - at_r.start:
-        raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
-    shared = _shared(candidate, reference, feature)
-    weight_c, weight_r = candidate.bin_weight[:, at_c][:, shared], reference.bin_weight[:, at_r][:, shared]
-    sum_c, sum_r = candidate.bin_sum[:, at_c][:, shared], reference.bin_sum[:, at_r][:, shared]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        w = np.minimum(weight_c / weight_c.sum(axis=1, keepdims=True), weight_r / weight_r.sum(axis=1, keepdims=True))
-        w = w / w.sum(axis=1, keepdims=True)
-        u, v = sum_c / weight_c, sum_r / weight_r
-    # A bin that a draw leaves empty weighs nothing there.
-    w, u = np.where(weight_c > 0, w, 0.0), np.where(weight_c > 0, u, 0.0)
-    v = np.broadcast_to(v, u.shape)
-    return w, u - np.sum(w * u, axis=1, keepdims=True), v - np.sum(w * v, axis=1, keepdims=True)
+    @classmethod
+    def of(cls, candidate: Profiles, reference: Profiles, feature: str) -> _Shared:
+        """Compares bins with MIN_BIN_ROWS rows on both sides, and weight: rows of weight 0 have no mean."""
+        at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
+        if at_c.stop - at_c.start != at_r.stop - at_r.start:
+            raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
+        (weight_c, sum_c), (weight_r, sum_r) = candidate.bins(feature), reference.bins(feature)
+        rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
+        shared = (rows >= MIN_BIN_ROWS) & (np.minimum(weight_c[0], weight_r[0]) > 0)
+        sides = weight_c[0], weight_r[0]
+        covered = min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
+        weight_c, sum_c, weight_r, sum_r = (a[:, shared] for a in (weight_c, sum_c, weight_r, sum_r))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts = (weight / weight.sum(axis=1, keepdims=True) for weight in (weight_c, weight_r))
+            w = np.minimum(*parts)
+            w = w / w.sum(axis=1, keepdims=True)
+            u, v = sum_c / weight_c, sum_r / weight_r
+        # A bin that a draw leaves empty weighs nothing there.
+        w, u = np.where(weight_c > 0, w, 0.0), np.where(weight_c > 0, u, 0.0)
+        v = np.broadcast_to(v, u.shape)
+        u, v = (x - np.sum(w * x, axis=1, keepdims=True) for x in (u, v))
+        return cls(w, u, v, covered)
