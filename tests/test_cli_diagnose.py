@@ -1,6 +1,7 @@
 """`tfx-explain diagnose` on stored artifacts of two models, the second with a leak."""
 
 import dataclasses
+import html
 import json
 import shlex
 import shutil
@@ -124,30 +125,45 @@ def test_model_data_and_lineage_are_told_apart(folder, tmp_path):
     assert "By feature" in (out / "report.html").read_text()
 
 
-def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path):
+def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
     code, text = call(
-        *("validate", "--attributions", folder / "second", "--reference", folder / "reference"),
-        *("--output", tmp_path / "verdict"),
+        *("validate", "--attributions", "second", "--reference", "reference", "--output", tmp_path / "verdict")
     )
     assert code == 1, text
     (line,) = [line for line in text.splitlines() if "tfx-explain diagnose" in line]
     page = (tmp_path / "verdict" / "anomalies" / "report.html").read_text()
-    assert "tfx-explain diagnose --attributions" in page
-    words = shlex.split(line[line.index("tfx-explain ") :].replace("<new folder>", str(tmp_path / "out")))
-    words[words.index("--examples") + 1] = str(folder / "today.tfrecord")
+    command = line[line.index("tfx-explain ") :]
+    assert command in html.unescape(page)
+    words = shlex.split(command)
+    monkeypatch.chdir(tmp_path)  # it runs from any folder, as it was printed
     code, text = call(*words[1:])
     assert code == 0, text
     assert "not checked" not in text
+    assert json.loads((tmp_path / "diagnosis" / "diagnosis.json").read_text())["examples"]["as_explained"] is True
 
     # The same verdict with a reference that the gate did not have.
     known = read_reference(str(folder / "reference"))
     other = dataclasses.replace(known.models[0], fingerprint="f" * 64)
     write_reference(str(tmp_path / "reference"), dataclasses.replace(known, models=(other,)))
     words[words.index("--reference") + 1] = str(tmp_path / "reference")
-    words[words.index("--output") + 1] = str(tmp_path / "wrong")
-    code, text = call(*words[1:])
+    code, text = call(*words[1:], "--output", tmp_path / "wrong")
     assert (code, "the reference must be the one of the verdict" in text) == (2, True), text
     assert not (tmp_path / "wrong").exists()
+
+
+def test_attributions_that_do_not_tell_their_examples_need_them(folder, tmp_path):
+    old = shutil.copytree(folder / "second", tmp_path / "old")
+    (old / "examples.json").unlink()
+    manifest = json.loads((old / "manifest.json").read_text())
+    manifest["files"] = [file for file in manifest["files"] if file["path"] != "examples.json"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    given = "diagnose", "--attributions", old, "--reference", folder / "reference", "--output", tmp_path / "out"
+    code, text = call(*given)
+    assert (code, "give --examples" in text) == (2, True), text
+    assert not (tmp_path / "out").exists()
+    code, text = call(*given, "--examples", folder / "today.tfrecord")
+    assert code == 0, text
 
 
 def test_without_a_verdict_the_diagnosis_says_that_nothing_was_checked(folder, tmp_path):

@@ -179,6 +179,7 @@ def validate(
         known = None if output is None else str((output / "anomalies").resolve())
         command = diagnose_command(str(attributions.resolve()), str(reference.resolve()), known)
         console.print(f"what changed, the model or the data: {command}", markup=False, soft_wrap=True)
+        console.print("(--metadata with the SQLite file of ML Metadata adds what differs upstream)", markup=False)
     missing = "a reference" if blocking == {"NO_REFERENCE"} else "evidence"
     console.print({PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: f"UNDECIDED: no pass for want of {missing}"}[code])
     raise typer.Exit(code)
@@ -188,8 +189,10 @@ def validate(
 def diagnose(
     attributions: Annotated[Path, typer.Option(help="Attributions of the refused model, as ExplainerGen wrote them.")],
     reference: Annotated[Path, typer.Option(help="AttributionReference that it was compared with.")],
-    examples: Annotated[str, typer.Option(help="TFRecord files that it was explained on, a glob; .gz is read too.")],
-    output: Annotated[Path, typer.Option(help="Folder for the diagnosis; must be empty or new.")],
+    output: Annotated[Path, typer.Option(help="Folder for the diagnosis; must be empty or new.")] = Path("diagnosis"),
+    examples: Annotated[
+        str | None, typer.Option(help="TFRecord files that it was explained on, a glob; default: where they were.")
+    ] = None,
     anomalies: Annotated[
         Path | None, typer.Option(help="AttributionAnomalies of the refusal: the reference must be the one it had.")
     ] = None,
@@ -229,7 +232,7 @@ def diagnose(
         _fail(f"--metadata must be the SQLite file of ML Metadata. Received: {metadata}")
     if pipeline is not None and metadata is None:
         _fail(f"--pipeline goes with --metadata. Received: --pipeline {pipeline}, and no --metadata")
-    if not globbing.glob(examples):
+    if examples is not None and not globbing.glob(examples):
         _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
     try:
         settings = None if config is None else ExplainConfig.load(config)
@@ -242,7 +245,7 @@ def diagnose(
     from tfx_explain.artifacts.manifest import ArtifactError
     from tfx_explain.attribution_reference.store import read_reference
     from tfx_explain.attribution_validator.anomalies import read_anomalies
-    from tfx_explain.diagnosis.diagnose import DiagnosisError, Request, diagnose
+    from tfx_explain.diagnosis.diagnose import DiagnosisError, Request, diagnose, stored_patterns
     from tfx_explain.explainer_gen.run import REPORT_FILE
 
     # Beam's own in-process runner: DirectRunner may first look for a binary on the network.
@@ -257,7 +260,7 @@ def diagnose(
         request = Request(
             attributions=str(attributions.resolve()),
             reference=known,
-            patterns=[(0, os.path.abspath(examples))],
+            patterns=stored_patterns(str(attributions)) if examples is None else [(0, os.path.abspath(examples))],
             output=str(output.resolve()),
             model=None if model is None else str(model.resolve()),
             reference_model=None if reference_model is None else str(reference_model.resolve()),

@@ -22,7 +22,7 @@ from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.cost import COST_FILE
 from tfx_explain.explainer_gen.job import release_models
 from tfx_explain.explainer_gen.row_ids import hexadecimal, row_ids
-from tfx_explain.explainer_gen.run import Request, run
+from tfx_explain.explainer_gen.run import EXAMPLES_FILE, Request, run
 
 RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 NAMES = ("a", "b", "c")
@@ -104,10 +104,10 @@ def explain(
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a finished artifact but the one that tells how long the job took."""
+    """SHA-256 of every file of a finished artifact but those that tell how long the job took, and on which files."""
     manifest = read_manifest(str(folder), "ModelAttributions")
     verify(manifest)
-    return {path: digest for path, digest in manifest.sha256.items() if path != COST_FILE}
+    return {path: digest for path, digest in manifest.sha256.items() if path not in (COST_FILE, EXAMPLES_FILE)}
 
 
 def row_table(folder: Path) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from tfx_explain.explainer_gen import method, results
 from tfx_explain.explainer_gen.columns import decode
 from tfx_explain.explainer_gen.cost import COST_FILE
 from tfx_explain.explainer_gen.examples import read_example, write_example
-from tfx_explain.explainer_gen.run import Request, run
+from tfx_explain.explainer_gen.run import EXAMPLES_FILE, Request, run
 
 pytestmark = pytest.mark.pipeline
 
@@ -64,10 +64,10 @@ def explain(output: Path, model, pattern: str, config=CONFIG, workers=1, referen
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a finished artifact but the one that tells how long the job took."""
+    """SHA-256 of every file of a finished artifact but those that tell how long the job took, and on which files."""
     manifest = read_manifest(str(folder), "ModelAttributions")
     verify(manifest)
-    return {path: digest for path, digest in manifest.sha256.items() if path != COST_FILE}
+    return {path: digest for path, digest in manifest.sha256.items() if path not in (COST_FILE, EXAMPLES_FILE)}
 
 
 def rows_of(folder: Path) -> dict[str, dict]:

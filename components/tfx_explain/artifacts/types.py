@@ -46,6 +46,7 @@ class ModelAttributions(artifact.Artifact):
           - `pinned_rows.parquet`: the reference's prediction and background rows, raw, with this model's predictions.
           - `explain_config.json`: what was explained, overrides applied.
           - `summary.json`: the overall slice and at most 50 others, in six digits.
+          - `examples.json`: which files the rows were read from.
           - `cost.json`: the forecast, what was spent, how far it was off; the one file that two runs do not share.
           - `report.html`: one self-contained page.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from typing import Any
 
@@ -17,10 +18,14 @@ REPORT_FILE = "report.html"
 
 
 def diagnose_command(attributions: str, reference: str, anomalies: str | None) -> str:
-    """What to run after a refusal; where the examples are, and where the diagnosis goes, its reader knows."""
+    """What to run after a refusal, from any folder."""
     given = {"attributions": attributions, "reference": reference, "anomalies": anomalies}
-    options = " ".join(f"--{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
-    return f"tfx-explain diagnose {options} --examples '<TFRecord files that were explained>' --output <new folder>"
+    options = (f"--{name} {shlex.quote(_absolute(value))}" for name, value in given.items() if value is not None)
+    return f"tfx-explain diagnose {' '.join(options)}"
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else os.path.abspath(uri)
 
 
 def read_anomalies(uri: str) -> dict[str, Any]:

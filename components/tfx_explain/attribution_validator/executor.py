@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
-import logging
 import os
 import sys
 from typing import Any
 
+from absl import logging
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -20,7 +19,7 @@ from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.fingerprint import model_fingerprint
 from tfx_explain.artifacts.manifest import ArtifactError
 from tfx_explain.attribution_reference.store import write_reference
-from tfx_explain.attribution_validator.anomalies import write_anomalies
+from tfx_explain.attribution_validator.anomalies import REPORT_FILE, write_anomalies
 from tfx_explain.attribution_validator.checks.base import Result
 from tfx_explain.attribution_validator.evidence import Judged, changed_reference, judge_artifacts
 from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, refusal
@@ -56,10 +55,12 @@ class Executor(base_executor.BaseExecutor):
         judged = judge_artifacts(attributions.uri, [r.uri for r in references], config, today(), tuple(prior))
         judged = _of_this_model(judged, fingerprint, model)
 
-        _publish_anomalies(artifact_utils.get_single_instance(output_dict["anomalies"]), judged, config)
+        anomalies = artifact_utils.get_single_instance(output_dict["anomalies"])
+        _publish_anomalies(anomalies, judged, config)
         _publish_reference(output_dict["new_reference"], judged, config, model, fingerprint)
         # Last: a blessing exists only once everything that explains it does.
         _publish_blessing(artifact_utils.get_single_instance(output_dict["blessing"]), incoming, model, judged, config)
+        _log(judged, model.uri, os.path.join(anomalies.uri, REPORT_FILE))
 
 
 def blessing_results(blessing: types.Artifact, model: types.Artifact) -> list[Result]:
@@ -169,7 +170,18 @@ def _publish_blessing(
         fileio.rmtree(blessing.uri)
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
     blessing.set_int_custom_property(properties.BLESSED, int(blessed))
-    logging.info("AttributionValidator: blessed=%d %s", blessed, json.dumps([r.sentence for r in blocking]))
+
+
+def _log(judged: Judged, model_uri: str, report: str) -> None:
+    """The one line of a green run that says that nothing will be pushed, and why."""
+    blocking = judged.verdict.blocking
+    if not blocking:
+        logging.info("AttributionValidator: %s is blessed. Report: %s", model_uri, report)
+        return
+    more = f" (and {len(blocking) - 1} more)" if len(blocking) > 1 else ""
+    logging.warning(
+        "AttributionValidator: %s is not blessed: %s%s Report: %s", model_uri, blocking[0].sentence, more, report
+    )
 
 
 def _set(artifact: types.Artifact, key: str, value: Any) -> None:

@@ -24,7 +24,7 @@ from tfx_explain.explainer_gen.job import release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
 from tfx_explain.explainer_gen.records import BATCH_SIZE
-from tfx_explain.explainer_gen.run import CONFIG_FILE, REPORT_FILE
+from tfx_explain.explainer_gen.run import CONFIG_FILE, EXAMPLES_FILE, REPORT_FILE
 from tfx_explain.explainer_gen.settings import Settings, SettingsError, resolve
 from tfx_explain.explainer_gen.summary import number
 from tfx_explain.explainer_gen.target import LABEL
@@ -145,6 +145,22 @@ def no_refusal(verdict: Mapping[str, Any] | None, passed: str) -> str:
             f"model, and not checked that the gate compared with model {passed[:12]}."
         )
     return f"{head}: the verdict that was given blessed the model." if verdict["blessed"] else ""
+
+
+def stored_patterns(attributions: str) -> list[tuple[int, str]]:
+    """(index of the split, TFRecord file pattern) of what attributions were made of.
+
+    Raises:
+      ArtifactError: the attributions are damaged.
+      DiagnosisError: they do not tell.
+    """
+    manifest = read_candidate(attributions).manifest
+    if EXAMPLES_FILE not in manifest.sha256:
+        raise DiagnosisError(
+            "the attributions must tell which examples were explained, as those of this version do. Received: "
+            f"attributions without {EXAMPLES_FILE}; give --examples"
+        )
+    return [(int(index), str(pattern)) for index, pattern in manifest.read_json(EXAMPLES_FILE)["patterns"]]
 
 
 def stored_config(candidate: Candidate) -> ExplainConfig:

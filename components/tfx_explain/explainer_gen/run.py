@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+from absl import logging
 
 from tfx_explain.artifacts.fingerprint import model_fingerprint
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
@@ -22,6 +22,7 @@ from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder
 from tfx_explain.explainer_gen.aggregate import examples_fingerprint
 from tfx_explain.explainer_gen.cost import COST_FILE, Forecast, forecast, report, within_limits
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
+from tfx_explain.explainer_gen.explain import NO_REPEATS
 from tfx_explain.explainer_gen.job import explain_examples, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import method_record
@@ -36,6 +37,7 @@ from tfx_explain.report.attributions import render_attributions
 KIND = "ModelAttributions"
 REPORT_FILE = "report.html"
 CONFIG_FILE = "explain_config.json"
+EXAMPLES_FILE = "examples.json"
 NOT_EXPLAINED = "not_explained"
 
 PipelineFactory = Callable[[], beam.Pipeline]
@@ -141,6 +143,7 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
     forwards = job["forward_equivalents"] + job["permutation_forwards"]
     cost = report(expected, lowered, forwards, seconds) | {"donors_from": job["donors_from"]}
     stage.write(COST_FILE, json.dumps(cost, sort_keys=True, indent=1))
+    stage.write(EXAMPLES_FILE, json.dumps({"patterns": [list(p) for p in request.patterns]}, indent=1))
     _finish(
         stage, summary, _passed(reference), job["files"], {n: job[n] for n in ("columns", "kept_columns", "target")}
     )
@@ -182,7 +185,7 @@ def not_explained(request: Request, reason: str, fingerprint: str = "") -> dict[
         "metrics": {},
         "metrics_absent": reason,
     }
-    logging.getLogger(__name__).warning("the model was not explained: %s", reason)
+    logging.warning("ExplainerGen: the model was not explained: %s", reason)
     _finish(Stage(request.output), summary, (), {}, {})
     return summary
 
@@ -204,22 +207,23 @@ def _passed(reference: Reference | None) -> list[dict[str, Any]]:
 
 
 def _log_forecast(expected: Forecast, lowered: str | None) -> None:
-    logger = logging.getLogger(__name__)
-    logger.info(
-        "forecast: at most %d rows, %.3g forward equivalents, %.1f minutes, %.0f MB",
+    logging.info(
+        "ExplainerGen: forecast: at most %d rows, %.3g forward equivalents, %.1f minutes, %.0f MB",
         expected.rows,
         expected.forward_equivalents,
         expected.minutes,
         expected.memory_mb,
     )
     if lowered is not None:
-        logger.warning("%s", lowered)
+        logging.warning("ExplainerGen: %s", lowered)
 
 
 def _log(summary: Mapping[str, Any]) -> None:
-    examples = summary["examples"]
-    logging.getLogger(__name__).info(
-        "explained %d of %d rows, %d failed, %s of the weight unconverged; top features: %s",
+    examples, absent = summary["examples"], summary["permutation_importance"]["absent"]
+    if absent is not None and absent != NO_REPEATS:
+        logging.warning("ExplainerGen: no permutation importance: %s", absent)
+    logging.info(
+        "ExplainerGen: explained %d of %d rows, %d failed, %s of the weight unconverged; top features: %s",
         examples["explained_rows"],
         examples["rows"],
         examples["failed_rows"],

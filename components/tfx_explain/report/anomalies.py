@@ -63,7 +63,8 @@ def _banner(anomalies: Mapping[str, Any], verdict: str) -> Html:
     consequence = "Pusher does not push this model."
     reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
     command = anomalies.get("diagnose")
-    way = tag("p", "What changed, the model or the data: ", tag("code", str(command))) if command else Html()
+    upstream = " With --metadata and the SQLite file of ML Metadata it also says what differs upstream."
+    way = tag("p", "What changed, the model or the data: ", tag("code", str(command)), upstream) if command else Html()
     return tag("section", tag("h1", verdict), tag("p", consequence), reasons, way, model, class_="banner bad")
 
 

@@ -281,7 +281,7 @@ def test_a_leak_in_two_copies_does_not_hide_in_halves():
     assert (group.verdict, group.feature) == ("FAIL", "leak + leak_copy")
     assert group.value == pytest.approx(0.5, abs=0.02) and group.low > 0.4
     assert "'leak', 'leak_copy', whose attributions move together, carry 49" in group.sentence
-    assert "'leak + leak_copy' or every one of its members" in group.sentence
+    assert 'dominant_features: {"leak + leak_copy": {max_share: 0.5' in group.sentence
     assert not verdict.blessed
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfx_explain.attribution_validator.checks.advice import lead
 from tfx_explain.attribution_validator.checks.base import (
     Evidence,
     Result,
@@ -78,11 +79,12 @@ def _check_slice(
             sentence, hint = f"{name!r} carries {percent(measured.value)} of the total attribution", _FEATURE_HINT
         else:
             group = part.groups[place - len(features)]
-            name, hint = group[0], _GROUP_HINT.format(group=group[0])
+            name, hint = group[0], _GROUP_HINT
             sentence = f"{_called(group)} {percent(measured.value)} of the total attribution"
         sentence = f"{part.where}{sentence}; {why} {percent(limit)}."
         if verdict != "PASS":
-            sentence += hint + uncertain(verdict, measured, limit, part.name)
+            sentence += f"{hint} {lead(name, max(measured.value, measured.high))}."
+            sentence += uncertain(verdict, measured, limit, part.name)
         return result(CHECK, verdict, severity, sentence, measured, limit, name, part.name)
 
     plain = [i for i, f in enumerate(features) if f not in config.dominant_features]
@@ -101,14 +103,8 @@ def _check_slice(
             yield judged([len(features) + j], *own_cap)
 
 
-_FEATURE_HINT = (
-    " One feature that carries a model is often a leak of the label; if it leads by nature, name it under "
-    "dominant_features with a reason."
-)
-_GROUP_HINT = (
-    " A leak of the label that stands in several columns hides like this; if they lead by nature, name {group!r} or "
-    "every one of its members under dominant_features with a reason."
-)
+_FEATURE_HINT = " One feature that carries a model is often a leak of the label; if it leads by nature,"
+_GROUP_HINT = " A leak of the label that stands in several columns hides like this; if they lead by nature,"
 
 
 def _called(group: Group) -> str:

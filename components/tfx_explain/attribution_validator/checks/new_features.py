@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfx_explain.attribution_validator.checks.advice import approve
 from tfx_explain.attribution_validator.checks.base import (
     Evidence,
     Result,
@@ -63,7 +64,9 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
         elif verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif verdict != "PASS":
-            sentence += f" If it may be used, add it to approved_features with a reason.{_ended(feature, config)}"
+            if verdict == "NEEDS_APPROVAL" and measured.value > evidence.share_cap(config):
+                sentence += " A feature that carries a model is often a leak of the label."
+            sentence += f" If it may be used, {approve([feature])}.{_ended(feature, config)}"
             sentence += uncertain(verdict, measured, rule.threshold, part.name)
         out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
@@ -86,7 +89,7 @@ def _together(
         f"{percent(float(shares[0, columns].sum()))} of the attribution, {percent(rule.threshold)} need no approval."
     )
     if verdict != "PASS":
-        sentence += " If they may be used, add them to approved_features with a reason."
+        sentence += f" If they may be used, {approve([features[i] for i in columns])}."
         sentence += uncertain(verdict, measured, rule.threshold, part.name)
     return result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, part.name)
 

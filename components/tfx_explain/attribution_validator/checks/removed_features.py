@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tfx_explain.attribution_validator.checks.advice import approve
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, SliceEvidence, percent
 from tfx_explain.config import ValidationConfig
 
@@ -39,7 +40,7 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
         if not passed and approval is not None:
             passed, sentence = True, f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif not passed:
-            sentence += " If it was meant to go, add it to approved_features with a reason."
+            sentence += f" If it was meant to go, {approve([feature])}."
         out.append(_result(config, part, passed, sentence, share, feature))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
         together = sum(shares[f] for f in unapproved)
@@ -49,7 +50,7 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
             f"{percent(together)} in {name}, {percent(rule.threshold)} need no approval."
         )
         if not passed:
-            sentence += " If they were meant to go, add them to approved_features with a reason."
+            sentence += f" If they were meant to go, {approve(unapproved)}."
         out.append(_result(config, part, passed, sentence, together, None))
     nothing = f"{part.where}No feature was removed."
     yield from out or [Result(CHECK, "PASS", rule.severity, nothing, slice=part.name, threshold=rule.threshold)]
