@@ -1,6 +1,7 @@
 """The whole job of ExplainerGen, from TFRecord to Parquet, against the gradients of the same network alone.
 
     .venv/bin/python -m benchmarks.job [--rows 100000] [--repeats 3] [--hidden 64,64] [--slices 10,50]
+        [--permutations 10]
 
 Prints a Markdown table and writes benchmarks/results/job.json. All times are CPU time of this process, with one thread
 for TensorFlow on both sides.
@@ -10,7 +11,9 @@ for TensorFlow on both sides.
 - job: integrated gradients of the exported network, as a Beam pipeline in one in-process runner: TFRecords are read,
   identified, sampled (all of them are taken), explained in blocks, sliced, summed, finished and written. Once with 10
   slices and once with 50. What the job costs whatever its rows (the model is loaded and traced, the pipeline is built,
-  slices are finished) is measured on 4,096 rows, and a second ratio leaves it out.
+  slices are finished) is measured on 4,096 rows, and a second ratio leaves it out. With --permutations the job also
+  measures permutation importance, of which the bound has no part: then only its items and aggregation's share mean
+  something.
 
 Both sides run in turn; figures are medians. An item's time is counted once, for the innermost item it belongs to; what
 belongs to none is Beam's: its queues, and the pickling between stages.
@@ -34,66 +37,19 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks import network
 from benchmarks.clock import Clock
+from benchmarks.items import JOB, PERMUTATION
 from tfx_explain.config import ExplainConfig
-from tfx_explain.engine.feature_graph import FeatureModel
-from tfx_explain.engine.methods import integrated_gradients
-from tfx_explain.explainer_gen import (
-    aggregate,
-    columns,
-    explain,
-    profiles,
-    records,
-    results,
-    row_ids,
-    sampled,
-    sampling,
-    strata,
-)
+from tfx_explain.explainer_gen import records, results
 from tfx_explain.explainer_gen.job import explain_examples
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.labels import Source
-from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
+from tfx_explain.explainer_gen.slicing import Slicing
 
 RESULT = pathlib.Path(__file__).parent / "results" / "job.json"
 ROWS, FEW_ROWS, REPEATS, BOUND_TRIAL = 100_000, 4096, 3, 8192
 SLICINGS = {10: (5, 4), 50: (25, 24)}
 """Slices -> values of the two features that are sliced on; the overall slice comes with them."""
 RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
-
-ITEMS = [
-    ("read", records, "read_file"),
-    ("hash and sample", sampled.Identify, "process"),
-    ("hash and sample", row_ids, "row_ids"),
-    *(("hash and sample", sampling.SmallestKeys, name) for name in ("add_input", "merge_accumulators")),
-    *(("hash and sample", sampling.ContentSum, name) for name in ("add_input", "merge_accumulators")),
-    *(("hash and sample", sampling.UnionOfIds, name) for name in ("add_input", "merge_accumulators")),
-    *(("hash and sample", sampled, name) for name in ("take_sample", "sampled_ids", "pick_rows")),
-    *(("hash and sample", sampling, name) for name in ("by_block", "make_block", "part_of")),
-    *(("slices", strata, name) for name in ("sketch_slices", "plan_slices")),
-    ("slices", strata.SketchSlice, "merge_accumulators"),
-    ("slices", SliceAssigner, "assign"),
-    ("decode", columns, "decode"),
-    *(("profile", profiles, name) for name in ("feature_values", "profile")),
-    ("load the model", explain.ModelExplainer, "__init__"),
-    ("encode", FeatureModel, "encode"),
-    ("predict", FeatureModel, "predict"),
-    ("integrate", FeatureModel, "path_gradients"),
-    ("integrate", integrated_gradients, "integrated_gradients"),
-    ("explain, rest", explain.ModelExplainer, "explain"),
-    ("explain, rest", explain.ModelExplainer, "predict"),
-    *(
-        (f"aggregate: {item}", aggregate, name)
-        for item, name in (
-            ("totals", "block_totals"),
-            ("totals", "scale_of"),
-            ("parts", "slice_parts"),
-            ("sums", "sum_shard"),
-            ("finish", "finish_slice"),
-        )
-    ),
-    ("write", results, "write_rows"),
-    ("write", results, "write_result"),
-]
 
 
 def run_job(
@@ -102,7 +58,7 @@ def run_job(
     slices: int,
     rows: int,
     repeats: int = 0,
-    items: Sequence[tuple[str, Any, str]] = ITEMS,
+    items: Sequence[tuple[str, Any, str]] = JOB,
 ) -> dict[str, float]:
     """CPU seconds of one job of the 100-64-64-1 network by item; `repeats` are those of permutations."""
     keys = ((network.PLACE,), (network.HOUR,))
@@ -116,7 +72,7 @@ def run_job(
 
 
 def watched_job(
-    folder: pathlib.Path, pattern: pathlib.Path, spec: JobSpec, items: Sequence[tuple[str, Any, str]] = ITEMS
+    folder: pathlib.Path, pattern: pathlib.Path, spec: JobSpec, items: Sequence[tuple[str, Any, str]] = JOB
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """(CPU seconds by item, "Beam" being what belongs to none; what the job says of itself) of one job.
 
@@ -133,6 +89,12 @@ def watched_job(
     return dict(clock.seconds), result
 
 
+_PERMUTATION = [
+    (f"aggregate: permuted {item}" if item in ("parts", "sums", "finish") else f"permutations: {item}", owner, name)
+    for item, owner, name in PERMUTATION
+]
+
+
 def timed(function: network.Run) -> float:
     """CPU seconds of one call."""
     start = time.process_time()
@@ -147,8 +109,11 @@ def best_batch(logit: Any, table: Any) -> int:
     return min(runs, key=lambda batch: statistics.median(timed(runs[batch]) for _ in range(3)))
 
 
-def measure(rows: int, repeats: int, hidden: Sequence[int], slicings: Sequence[int]) -> dict[str, Any]:
-    """The bound and the jobs in turn."""
+def measure(
+    rows: int, repeats: int, hidden: Sequence[int], slicings: Sequence[int], permutations: int
+) -> dict[str, Any]:
+    """The bound and the jobs in turn; `permutations` are the repeats of permutation importance."""
+    items = [*JOB, *_PERMUTATION] if permutations else JOB
     table = network.values(rows)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -165,11 +130,13 @@ def measure(rows: int, repeats: int, hidden: Sequence[int], slicings: Sequence[i
         for _ in range(repeats):
             bounds.append(timed(bound) * rows / (rows // batch * batch))
             for slices in slicings:
-                fixed[slices].append(run_job(folder, folder / f"few-{slices}", slices, min(FEW_ROWS, rows)))
-                jobs[slices].append(run_job(folder, folder / f"rows-{slices}", slices, rows))
+                few = folder / f"few-{slices}", slices, min(FEW_ROWS, rows), permutations, items
+                fixed[slices].append(run_job(folder, *few))
+                jobs[slices].append(run_job(folder, folder / f"rows-{slices}", slices, rows, permutations, items))
     return {
         "rows": rows,
         "hidden": list(hidden),
+        "permutations": permutations,
         "bound_s": statistics.median(bounds),
         "bound_batch": batch,
         "jobs": [job_figures(slices, jobs[slices], fixed[slices], bounds, rows) for slices in slicings],
@@ -207,11 +174,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--hidden", type=_numbers, default=network.HIDDEN)
     parser.add_argument("--slices", type=_numbers, default=tuple(SLICINGS))
+    parser.add_argument("--permutations", type=int, default=0)
     parser.add_argument("--output", type=pathlib.Path, default=RESULT)
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    figures = measure(options.rows, options.repeats, options.hidden, options.slices)
+    figures = measure(options.rows, options.repeats, options.hidden, options.slices, options.permutations)
     bound = figures["bound_s"]
     lines = [f"{options.rows:,} rows; the bound takes {bound:.2f} CPU-s in batches of {figures['bound_batch']}\n"]
     for job in figures["jobs"]:

@@ -29,25 +29,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import permutation_importance
 
 from benchmarks import job, network
-from tfx_explain.engine.feature_graph import PermutationModel
-from tfx_explain.explainer_gen import permute
+from benchmarks.items import PERMUTATION
 
 RESULT = pathlib.Path(__file__).parent / "results" / "permutation.json"
 ROWS, REPEATS, PEER_ROWS, ROUNDS = 10_000, 5, 2048, 3
-_MODULE_ITEMS = (
-    ("donors", ("donors_of", "plan_permutation", "donor_facts", "without_rows", "without_payloads")),
-    ("permute, rest", ("permute",)),
-    ("parts", ("permuted_parts",)),
-    ("sums", ("sum_permuted",)),
-    ("finish", ("finish_permuted",)),
-)
-ITEMS = [
-    ("encode", PermutationModel, "encode"),
-    ("encode", PermutationModel, "stack"),
-    ("predict", PermutationModel, "predict_permuted"),
-    *((item, permute, name) for item, functions in _MODULE_ITEMS for name in functions),
-]
-OURS = ("encode", "predict", *(item for item, _ in _MODULE_ITEMS))
+OURS = tuple(dict.fromkeys(item for item, _, _ in PERMUTATION))
 
 
 class Network(ClassifierMixin, BaseEstimator):
@@ -86,7 +72,7 @@ def measure(rows: int, repeats: int, rounds: int) -> dict[str, Any]:
         for _ in range(rounds):
             bare = statistics.median(job.timed(bares[best]) for _ in range(9))
             bound.append(1e6 * bare / covered)
-            spent = job.run_job(folder, folder / "rows", 10, rows, repeats, ITEMS)
+            spent = job.run_job(folder, folder / "rows", 10, rows, repeats, PERMUTATION)
             ours.append({item: 1e6 * spent.get(item, 0.0) / pairs for item in OURS})
             seconds = job.timed(
                 lambda: permutation_importance(

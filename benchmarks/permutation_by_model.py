@@ -26,8 +26,9 @@ import tensorflow as tf
 
 from benchmarks.by_model import run_models, write_distinct
 from benchmarks.engine.subject import Subject, subject_of
+from benchmarks.items import PERMUTATION
 from benchmarks.job import timed, watched_job
-from benchmarks.permutation import ITEMS, OURS
+from benchmarks.permutation import OURS
 from tfx_explain.config import ExplainConfig
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.labels import Source
@@ -84,7 +85,7 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
     bound, ours = [], []
     for _ in range(ROUNDS):
         bound.append(bare())
-        seconds, result = watched_job(folder, pattern, spec, ITEMS)
+        seconds, result = watched_job(folder, pattern, spec, PERMUTATION)
         pairs = result["permutation_forwards"]
         ours.append({item: 1e6 * seconds.get(item, 0.0) / pairs for item in OURS})
     totals = [sum(items.values()) for items in ours]

@@ -12,6 +12,7 @@ from tfx_explain.names import NUM_BUCKETS
 
 NUM_DRAWS = 400
 _EXACT_BITS = 53
+_ONE_THREAD = 1 << 18  # multiplications up to which OpenBLAS stays in one thread
 _EXACT_SHIFT = 900  # to multiply by a power of two up to here loses nothing
 LOW, HIGH = 0.05, 0.95
 """One-sided levels: a bound errs in 5 % of draws."""
@@ -72,9 +73,18 @@ def drawn(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
         if np.abs(shift).max(initial=0) > _EXACT_SHIFT:
             product = np.ldexp(draws @ np.rint(np.ldexp(flat, shift)), -shift)
         else:  # the same bits, in a third of the time
-            product = draws @ np.rint(flat * np.ldexp(1.0, shift))
+            product = _product(draws, np.rint(flat * np.ldexp(1.0, shift)))
             product *= np.ldexp(1.0, -shift)
     return product.reshape(len(draws), *sums.shape[1:])
+
+
+def _product(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The matrix product, some columns at a time: so small that BLAS does not share it among threads that wait."""
+    out = np.empty((len(draws), sums.shape[1]))
+    step = max(_ONE_THREAD // draws.size, 1)
+    for start in range(0, sums.shape[1], step):
+        np.matmul(draws, sums[:, start : start + step], out=out[:, start : start + step])
+    return out
 
 
 def measure(statistic: np.ndarray, filled: int = NUM_BUCKETS) -> Measured:

@@ -163,8 +163,7 @@ def slice_statistics(
             f"Received: {sketch.num_features} and {len(ordered)}"
         )
     tables = _tables(statistics, draws)
-    bin_weight, bin_sum = (drawn(draws, statistics.bin_sums[n]) for n in ("bin_weight", "bin_sum"))
-    tables["direction"] = directions(statistics.bin_sizes, bin_weight, bin_sum, ordered)
+    tables["direction"], curves = _by_bin(statistics, draws, ordered)
     if not shares_known(total_attribution(statistics), floor):
         for name in ("share", "row_share"):
             tables[name] = np.full_like(tables[name], np.nan)
@@ -187,7 +186,7 @@ def slice_statistics(
         value,
         low,
         high,
-        _curves(statistics, bin_weight, bin_sum),
+        curves,
         int(statistics.scalars["rows"].sum()),
         statistics.effective_rows,
         filled,
@@ -290,15 +289,20 @@ def _resembling_rows(tables: dict[str, np.ndarray], effective_rows: float) -> np
     return effective_rows / np.maximum(np.where(np.isfinite(effect), effect, 1.0), 1.0)
 
 
-def _curves(statistics: BucketStatistics, bin_weight: np.ndarray, bin_sum: np.ndarray) -> DependenceCurves:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        filled = np.count_nonzero(statistics.bin_sums["bin_weight"], axis=0)
-        value, low, high = measure_columns(bin_sum / bin_weight, filled)
-    return DependenceCurves(
-        np.concatenate([[0], np.cumsum(statistics.bin_sizes)]).astype(np.int64),
-        value,
-        low,
-        high,
-        statistics.bin_sums["bin_rows"].sum(axis=0),
-        statistics.bin_sums["bin_weight"].sum(axis=0),
-    )
+def _by_bin(
+    statistics: BucketStatistics, draws: np.ndarray, ordered: Sequence[bool]
+) -> tuple[np.ndarray, DependenceCurves]:
+    """(`directions`, curves), a few features at a time: what is drawn of their bins stays in the processor's cache."""
+    sizes, sums = statistics.bin_sizes, statistics.bin_sums
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    direction, value, low, high = np.empty((len(draws), len(sizes))), *np.empty((3, starts[-1]))
+    for first in range(0, len(sizes), _AT_ONCE):
+        last = min(first + _AT_ONCE, len(sizes))
+        at = slice(starts[first], starts[last])
+        weight, total = (drawn(draws, sums[name][:, at]) for name in ("bin_weight", "bin_sum"))
+        direction[:, first:last] = directions(sizes[first:last], weight, total, ordered[first:last])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            filled = np.count_nonzero(sums["bin_weight"][:, at], axis=0)
+            value[at], low[at], high[at] = measure_columns(total / weight, filled)
+    rows, weights = (sums[name].sum(axis=0) for name in ("bin_rows", "bin_weight"))
+    return direction, DependenceCurves(starts, value, low, high, rows, weights)
