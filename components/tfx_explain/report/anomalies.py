@@ -8,6 +8,7 @@ from typing import Any, Final
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
 from tfx_explain.report.formats import interval, number, text
 from tfx_explain.report.html import Html, joined, page, table, tag
+from tfx_explain.report.metric_change import metric_change
 
 _COLORS: Final = {"PASS": "good", "FAIL": "bad", "NEEDS_APPROVAL": "bad", "INCONCLUSIVE": "bad", "NO_REFERENCE": "bad"}
 _SEVERITIES: Final = ("block", "warn", "off")
@@ -37,7 +38,7 @@ def render_anomalies(
     verdict = "Blessed" if anomalies["blessed"] else f"Not blessed: {count} {'reason' if count == 1 else 'reasons'}"
     return page(
         f"{verdict} · attribution gate",
-        _banner(anomalies, verdict),
+        _banner(anomalies, verdict, metric_change(summary, passed, not anomalies["blessed"])),
         tag("h2", "All checks"),
         _check_table(results),
         *_compared(anomalies),
@@ -54,18 +55,18 @@ def _urgency(result: Mapping[str, Any]) -> tuple[bool, int]:
     return result["verdict"] == "PASS", _SEVERITIES.index(result["severity"])
 
 
-def _banner(anomalies: Mapping[str, Any], verdict: str) -> Html:
+def _banner(anomalies: Mapping[str, Any], verdict: str, metrics: Html) -> Html:
     sentences = anomalies["blocking"]
     model = tag("p", "Model ", tag("code", text(anomalies["model"].get("uri"))), class_="soft")
     if anomalies["blessed"]:
         consequence = "Every check that blocks has passed: Pusher may push this model."
-        return tag("section", tag("h1", verdict), tag("p", consequence), model, class_="banner good")
+        return tag("section", tag("h1", verdict), tag("p", consequence), metrics, model, class_="banner good")
     consequence = "Pusher does not push this model."
     reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
     command = anomalies.get("diagnose")
     upstream = " With --metadata and the SQLite file of ML Metadata it also says what differs upstream."
     way = tag("p", "What changed, the model or the data: ", tag("code", str(command)), upstream) if command else Html()
-    return tag("section", tag("h1", verdict), tag("p", consequence), reasons, way, model, class_="banner bad")
+    return tag("section", tag("h1", verdict), tag("p", consequence), reasons, metrics, way, model, class_="banner bad")
 
 
 def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
