@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
+from tfx_explain.report.by_value import by_value_sections
 from tfx_explain.report.formats import interval, number, text
 from tfx_explain.report.html import Html, joined, page, table, tag
 from tfx_explain.report.metric_change import metric_change
@@ -39,6 +40,7 @@ def render_anomalies(
     return page(
         f"{verdict} · attribution gate",
         _banner(anomalies, verdict, metric_change(summary, passed, not anomalies["blessed"])),
+        *by_value_sections(anomalies, summary),
         tag("h2", "All checks"),
         _check_table(results),
         *_compared(anomalies),

@@ -101,6 +101,7 @@ td.text { min-width: 60px; }
 .checks td:first-child, .checks td:nth-child(4) { min-width: 125px; }
 .checks td:last-child { min-width: 330px; }
 .slices td.text { min-width: 210px; }
+.values table { width: auto; min-width: 50%; }
 details { margin: 10px 0; }
 summary { padding: 4px 0; cursor: pointer; font-weight: 600; }
 details details { margin: 0; padding: 0 14px 6px; }
