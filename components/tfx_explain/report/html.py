@@ -98,7 +98,7 @@ td.number { white-space: pre; }
 td.text { min-width: 60px; }
 .features td:first-child { min-width: 180px; }
 .features td:last-child { min-width: 60px; }
-.checks td:first-child, .checks td:nth-child(4) { min-width: 125px; }
+.checks td:first-child, .checks td:nth-child(3) { min-width: 125px; }
 .checks td:last-child { min-width: 330px; }
 .slices td.text { min-width: 210px; }
 .values table { width: auto; min-width: 50%; }
@@ -116,7 +116,7 @@ details details summary { font-size: 13px; font-weight: 400; }
   white-space: nowrap; color: #fff; background: var(--soft); }
 .badge.good { background: var(--good); }
 .badge.bad { background: var(--bad); }
-.badge.warn { background: var(--warn); }
+.badge.warn { background: #fff; color: var(--warn); box-shadow: inset 0 0 0 1.5px var(--warn); }
 .facts td:first-child { width: 220px; color: var(--soft); }
 @media print { body { background: #fff; } }
 """
