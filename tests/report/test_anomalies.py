@@ -38,14 +38,35 @@ def test_every_check_has_a_row_the_urgent_ones_first():
     checks = [row[0] for row in page.rows[1:]]
     assert checks == ["profile_change", "max_share", "total_scale", "reference", "completeness"]
     assert page.row("max_share") == [
-        "max_share", "FAIL", "block", "leak", "0.53", "0.51 to 0.55", "0.4", "'leak' carries 53 %.",
+        "max_share", "FAIL\nblocks", "leak", "0.53", "0.51 to 0.55", "0.4", "'leak' carries 53 %.",
     ]  # fmt: skip
 
 
 def test_slices_have_a_column_once_there_are_any():
     page = Page(render_anomalies(anomalies(CAP, result("completeness", slice="company:<b>"))))
-    assert page.rows[0][3] == "slice"
-    assert page.row("completeness")[3] == "company:<b>"
+    assert page.rows[0][2] == "slice"
+    assert page.row("completeness")[2] == "company:<b>"
+
+
+def test_only_a_finding_that_blocks_has_the_badge_of_one():
+    warned, passing = result("reference", "NO_REFERENCE", "warn"), result("completeness")
+    page = Page(render_anomalies(anomalies(CAP, warned, passing, result("vanished", severity="warn"))))
+    badges = [attributes["class"] for name, attributes in page.elements if "badge" in str(attributes.get("class"))]
+    assert badges == ["badge bad", "badge warn", "badge good", "badge good"]
+    rows = [page.row(check)[1] for check in ("max_share", "reference", "completeness", "vanished")]
+    assert rows == ["FAIL\nblocks", "NO REFERENCE\nwarns only", "PASS\nwould block", "PASS\nwould warn"]
+    (style,) = re.findall(r"\.badge\.warn \{(.*?)\}", render_anomalies(anomalies(warned)))
+    assert "background: #fff" in style
+
+
+def test_the_box_counts_what_does_not_block():
+    one, two = result("reference", "NO_REFERENCE", "warn"), result("max_share", "FAIL", "warn", feature="leak")
+    blessed = Page(render_anomalies(anomalies(one))).text
+    assert blessed.startswith("Blessed")
+    assert "1 warning, which does not block: reference." in blessed
+    refused = Page(render_anomalies(anomalies(CAP, one, two, two))).text
+    assert "3 warnings, which do not block: reference, max_share." in refused
+    assert "warning" not in Page(render_anomalies(anomalies(CAP, result("x", "FAIL", "off")))).text
 
 
 def test_only_features_that_refuse_are_red():

@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from tfx_explain.artifacts.manifest import Stage, read_manifest, verify
+from tfx_explain.attribution_validator.by_value import by_value
 from tfx_explain.attribution_validator.evidence import Judged
 from tfx_explain.config import ValidationConfig
 from tfx_explain.report.anomalies import render_anomalies
@@ -50,6 +51,7 @@ def write_anomalies(uri: str, judged: Judged, config: ValidationConfig) -> dict[
             {"fingerprint": m.fingerprint, "model_uri": m.model_uri, "model_id": m.model_id}
             for m in (reference.models if reference else ())
         ],
+        "by_value": by_value(judged),
     }
     if candidate is not None and judged.reference_uris and not data["blessed"]:
         data["diagnose"] = diagnose_command(candidate.manifest.uri, judged.reference_uris[-1], uri)

@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
-from tfx_explain.report.formats import interval, number, text
+from tfx_explain.report.by_value import by_value_sections
+from tfx_explain.report.formats import text
 from tfx_explain.report.html import Html, joined, page, table, tag
+from tfx_explain.report.metric_change import metric_change
+from tfx_explain.report.units import cells
 
 _COLORS: Final = {"PASS": "good", "FAIL": "bad", "NEEDS_APPROVAL": "bad", "INCONCLUSIVE": "bad", "NO_REFERENCE": "bad"}
 _SEVERITIES: Final = ("block", "warn", "off")
+_FOUND: Final = {"block": "blocks", "warn": "warns only", "off": "is off"}
+_PASSED: Final = {"block": "would block", "warn": "would warn", "off": "is off"}
+"""What a finding of each severity does, and what it would have done."""
 
 
 def render_anomalies(
@@ -37,7 +43,8 @@ def render_anomalies(
     verdict = "Blessed" if anomalies["blessed"] else f"Not blessed: {count} {'reason' if count == 1 else 'reasons'}"
     return page(
         f"{verdict} · attribution gate",
-        _banner(anomalies, verdict),
+        _banner(anomalies, verdict, metric_change(summary, passed, not anomalies["blessed"])),
+        *by_value_sections(anomalies, summary),
         tag("h2", "All checks"),
         _check_table(results),
         *_compared(anomalies),
@@ -54,49 +61,61 @@ def _urgency(result: Mapping[str, Any]) -> tuple[bool, int]:
     return result["verdict"] == "PASS", _SEVERITIES.index(result["severity"])
 
 
-def _banner(anomalies: Mapping[str, Any], verdict: str) -> Html:
+def _banner(anomalies: Mapping[str, Any], verdict: str, metrics: Html) -> Html:
     sentences = anomalies["blocking"]
+    warned = _warnings(anomalies["results"])
     model = tag("p", "Model ", tag("code", text(anomalies["model"].get("uri"))), class_="soft")
     if anomalies["blessed"]:
         consequence = "Every check that blocks has passed: Pusher may push this model."
-        return tag("section", tag("h1", verdict), tag("p", consequence), model, class_="banner good")
+        return tag("section", tag("h1", verdict), tag("p", consequence), warned, metrics, model, class_="banner good")
     consequence = "Pusher does not push this model."
     reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
     command = anomalies.get("diagnose")
     upstream = " With --metadata and the SQLite file of ML Metadata it also says what differs upstream."
     way = tag("p", "What changed, the model or the data: ", tag("code", str(command)), upstream) if command else Html()
-    return tag("section", tag("h1", verdict), tag("p", consequence), reasons, way, model, class_="banner bad")
+    return tag(
+        "section", tag("h1", verdict), tag("p", consequence), reasons, warned, metrics, way, model, class_="banner bad"
+    )
+
+
+def _warnings(results: Sequence[Mapping[str, Any]]) -> Html:
+    """Which checks found something that blocks nothing."""
+    checks = [str(r["check"]) for r in results if r["verdict"] != "PASS" and r["severity"] == "warn"]
+    if not checks:
+        return Html()
+    count = "1 warning, which does" if len(checks) == 1 else f"{len(checks)} warnings, which do"
+    return tag("p", f"{count} not block: {', '.join(dict.fromkeys(checks))}.")
 
 
 def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
     """Every result; the slice has a column when any result is not of the overall slice."""
     sliced = any(result.get("slice", "overall") != "overall" for result in results)
-    header = ["check", "verdict", "severity", "feature", "value", "interval", "threshold", "sentence"]
+    header = ["check", "verdict", "feature", "value", "interval", "threshold", "sentence"]
     rows = [
         [
             str(result["check"]),
             _badge(result),
-            str(result["severity"]),
             *([text(result.get("slice"))] if sliced else []),
             text(result.get("feature")),
-            number(result.get("value")),
-            interval(result.get("low"), result.get("high")),
-            number(result.get("threshold")),
+            *cells(result),
             str(result["sentence"]),
         ]
         for result in results
     ]
     if sliced:
-        header.insert(3, "slice")
+        header.insert(2, "slice")
     first = header.index("value")
     return tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide checks")
 
 
 def _badge(result: Mapping[str, Any]) -> Html:
-    color = _COLORS[result["verdict"]]
-    if color == "bad" and result["severity"] != "block":
+    """The verdict, and what it does; only one that blocks is a full red."""
+    color, severity = _COLORS[result["verdict"]], str(result["severity"])
+    does = (_PASSED if color == "good" else _FOUND)[severity]
+    if color == "bad" and severity != "block":
         color = "warn"
-    return tag("span", result["verdict"].replace("_", " "), class_=f"badge {color}")
+    badge = tag("span", result["verdict"].replace("_", " "), class_=f"badge {color}")
+    return joined((badge, "\n", tag("span", does, class_="note")))
 
 
 def _compared(anomalies: Mapping[str, Any]) -> list[Html]:

@@ -14,6 +14,7 @@ from tfx_explain.report.html import Html, folded, joined, page, table, tag
 from tfx_explain.report.importance import importance_sections, shown_metric
 from tfx_explain.report.maps import map_sections
 from tfx_explain.report.method import method_sentence, method_unit
+from tfx_explain.report.metric_change import others
 from tfx_explain.report.paired import paired_sections
 from tfx_explain.report.profiting import profiting_sections
 from tfx_explain.report.slices import slice_sections
@@ -80,7 +81,7 @@ def attribution_sections(
     """
     for earlier in passed:
         check_summary(earlier)
-    passed = _others(summary, passed)
+    passed = others(summary, passed)
     candidate = _by_name(summary)
     references = [_by_name(earlier) for earlier in passed]
     if no_gradient(summary):
@@ -228,12 +229,6 @@ def _sample(summary: Mapping[str, Any]) -> Html:
         f" {len(summary.get('unused_features') or ())} unused.",
         class_="soft",
     )
-
-
-def _others(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The models that passed without this one, which a rerun finds among them; all where there is no other."""
-    fingerprint = summary["model"].get("fingerprint")
-    return [earlier for earlier in passed if earlier["model"].get("fingerprint") != fingerprint] or passed
 
 
 def _notes(summary: Mapping[str, Any]) -> list[Html]:
