@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+from tfx.dsl.io import fileio
 
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.properties import FORMAT_VERSION
@@ -152,7 +153,7 @@ def stored_patterns(attributions: str) -> list[tuple[int, str]]:
 
     Raises:
       ArtifactError: the attributions are damaged.
-      DiagnosisError: they do not tell.
+      DiagnosisError: they do not tell, or the files are gone.
     """
     manifest = read_candidate(attributions).manifest
     if EXAMPLES_FILE not in manifest.sha256:
@@ -160,7 +161,14 @@ def stored_patterns(attributions: str) -> list[tuple[int, str]]:
             "the attributions must tell which examples were explained, as those of this version do. Received: "
             f"attributions without {EXAMPLES_FILE}; give --examples"
         )
-    return [(int(index), str(pattern)) for index, pattern in manifest.read_json(EXAMPLES_FILE)["patterns"]]
+    patterns = [(int(index), str(pattern)) for index, pattern in manifest.read_json(EXAMPLES_FILE)["patterns"]]
+    gone = [pattern for _, pattern in patterns if not fileio.glob(pattern)]
+    if gone or not patterns:
+        found = f"no file that matches {gone[0]!r}" if gone else "attributions of no file"
+        raise DiagnosisError(
+            f"the examples that were explained must still be there. Received: {found}; give --examples"
+        )
+    return patterns
 
 
 def stored_config(candidate: Candidate) -> ExplainConfig:

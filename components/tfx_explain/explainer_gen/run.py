@@ -12,6 +12,7 @@ import apache_beam as beam
 from absl import logging
 
 from tfx_explain.artifacts.fingerprint import model_fingerprint
+from tfx_explain.artifacts.locations import absolute
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.pins import PINS_FILE, Pins, Values
 from tfx_explain.artifacts.properties import FORMAT_VERSION
@@ -143,7 +144,8 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
     forwards = job["forward_equivalents"] + job["permutation_forwards"]
     cost = report(expected, lowered, forwards, seconds) | {"donors_from": job["donors_from"]}
     stage.write(COST_FILE, json.dumps(cost, sort_keys=True, indent=1))
-    stage.write(EXAMPLES_FILE, json.dumps({"patterns": [list(p) for p in request.patterns]}, indent=1))
+    patterns = [[index, absolute(pattern)] for index, pattern in request.patterns]
+    stage.write(EXAMPLES_FILE, json.dumps({"patterns": patterns}, indent=1))
     _finish(
         stage, summary, _passed(reference), job["files"], {n: job[n] for n in ("columns", "kept_columns", "target")}
     )
