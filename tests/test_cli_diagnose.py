@@ -129,8 +129,10 @@ def test_model_data_and_lineage_are_told_apart(folder, tmp_path):
 
 def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
+    (tmp_path / "policy.yaml").write_text("evidence: {min_rows_per_slice: 40}\n")
     code, text = call(
-        *("validate", "--attributions", "second", "--reference", "reference", "--output", tmp_path / "verdict")
+        *("validate", "--attributions", "second", "--reference", "reference", "--output", tmp_path / "verdict"),
+        *("--config", tmp_path / "policy.yaml"),
     )
     assert code == 1, text
     (line,) = [line for line in text.splitlines() if "tfx-explain diagnose" in line]
@@ -142,7 +144,8 @@ def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path, monkey
     code, text = call(*words[1:])
     assert code == 0, text
     assert "not checked" not in text
-    assert json.loads((tmp_path / "diagnosis" / "diagnosis.json").read_text())["examples"]["as_explained"] is True
+    data = json.loads((tmp_path / "diagnosis" / "diagnosis.json").read_text())
+    assert (data["examples"]["as_explained"], data["min_slice_rows"]) == (True, 40)  # the verdict's policy
 
     # The same verdict with a reference that the gate did not have.
     known = read_reference(str(folder / "reference"))
@@ -196,7 +199,9 @@ def test_without_a_verdict_the_diagnosis_says_that_nothing_was_checked(folder, t
     out = tmp_path / "out"
     code, text = call(*arguments(folder, out), "--model", folder / "leaky")
     assert code == 0, text
-    said = json.loads((out / "diagnosis.json").read_text())["no_refusal"]
+    data = json.loads((out / "diagnosis.json").read_text())
+    said = data["no_refusal"]
+    assert data["min_slice_rows"] == 250  # the default policy's
     assert said.startswith("This diagnosis is not about a refusal: no verdict was given (--anomalies)")
     assert text.index(said) < text.index("The model changed")
     page = Page((out / "report.html").read_text()).text

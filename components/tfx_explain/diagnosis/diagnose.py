@@ -14,7 +14,7 @@ from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.attribution_reference.store import PassedModel, Reference
 from tfx_explain.attribution_validator.evidence import Candidate, read_candidate
-from tfx_explain.config import ExplainConfig, PermutationImportanceConfig
+from tfx_explain.config import EvidenceFloor, ExplainConfig, PermutationImportanceConfig
 from tfx_explain.diagnosis.job import PAIRS_FILE, pair_examples
 from tfx_explain.diagnosis.lineage import LineageDiff
 from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder, serving_folder_of
@@ -282,12 +282,19 @@ def _data(
         "pairs_absent": absent,
         "overall": slices[0] if slices else _stored_shares(candidate, passed),
         "slices": slices[1:],
+        "min_slice_rows": _min_slice_rows(request.verdict),
         "moved_inputs": {name: number(value) for name, value in sorted(moved.items(), key=lambda m: (-m[1], m[0]))},
         "lineage": request.lineage.to_dict() if request.lineage else None,
         "lineage_absent": None if request.lineage else request.lineage_absent,
         "notes": notes,
         "no_refusal": no_refusal(request.verdict, passed.fingerprint),
     }
+
+
+def _min_slice_rows(verdict: Mapping[str, Any] | None) -> float:
+    """Effective rows from which a slice is spoken of: as many as the policy of the verdict asks for."""
+    policy = {} if verdict is None else verdict.get("policy", {}).get("evidence", {})
+    return float(policy.get("min_rows_per_slice", EvidenceFloor().min_rows_per_slice))
 
 
 def _stored_shares(candidate: Candidate, passed: PassedModel) -> dict[str, Any]:
