@@ -1,6 +1,7 @@
 """The command line on files: what it prints, what it writes, how it exits."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.fixtures.artifacts import write_attributions, write_model
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.cli import app, exit_code
+from tfx_explain.cli_folders import whole
 
 pytestmark = pytest.mark.tf
 
@@ -76,16 +78,62 @@ def test_no_reference_and_damage_exit_with_two(folder):
         (["validate", "--attributions", "{}/one", "--config", "{}/absent.yaml"], "cannot read"),
         (["validate", "--attributions", "{}/one", "--output", "{}"], "--output must be an empty or new folder"),
         (["explain", "--model", "{}/absent", "--examples", "x", "--output", "{}/o"], "--model must be the folder"),
-        (["explain", "--model", "{}", "--examples", "{}/none*", "--output", "{}/o"], "--examples must match"),
-        (["explain", "--model", "{}", "--examples", "x", "--output", "{}"], "--output must be an empty or new folder"),
-        (["explain", "--model", "{}", "--examples", "{}", "--output", "{}/o"], "--examples must be files"),
+        (["explain", "--model", "{}/one", "--examples", "x", "--output", "{}/o"], "--model must be the folder"),
+        (["explain", "--model", "{}/m", "--examples", "{}/none*", "--output", "{}/o"], "--examples must match"),
+        (["explain", "--model", "{}/m", "--examples", "x", "--output", "{}"], "--output must be an empty or new"),
+        (["explain", "--model", "{}/m", "--examples", "{}", "--output", "{}/o"], "--examples must be files"),
+        (
+            ["explain", "--model", "{}/a", "--examples", "x", "--output", "{}/o"],
+            "there is one in it: {}/a/Format-Serving",
+        ),
+        (["sanity-check", "--model", "{}/a", "--examples", "x"], "there is one in it: {}/a/Format-Serving"),
+        (["explain", "--model", "{}/e", "--examples", "x", "--output", "{}/o"], "in it: {}/e/serving/export/taxi/1"),
         (["validate"], "Missing option"),
     ],
 )
 def test_bad_usage_exits_with_two_and_says_the_rule(folder, arguments, part):
+    for model in ("m", "a/Format-Serving", "a/Format-TFMA", "e/serving/export/taxi/1"):
+        (folder / model).mkdir(parents=True)
+        (folder / model / "saved_model.pb").touch()
     code, text = call(*(a.replace("{}", str(folder)) for a in arguments))
     assert code == 2
-    assert part in " ".join(text.replace("│", " ").split())
+    assert part.replace("{}", str(folder)) in " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("output", ["new/folder", "empty"])
+@pytest.mark.parametrize("fault", [ValueError("it broke"), KeyboardInterrupt(), None])
+def test_an_explanation_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, output, fault):
+    """Nor one of a model that cannot be explained; the same command with what was wrong put right then runs."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "saved_model.pb").touch()
+    before = sorted(tmp_path.rglob("*"))
+
+    def run(request, make_pipeline):
+        folder = Path(request.output)
+        assert folder.is_relative_to(tmp_path / output)
+        (folder / "tfma").mkdir(parents=True)
+        (folder / "manifest.json").touch()
+        if fault is not None:
+            raise fault
+        return {"status": "not_explained", "reason": "no [such] op"}
+
+    monkeypatch.setattr("tfx_explain.explainer_gen.run.run", run)
+    arguments = "explain", "--model", tmp_path, "--examples", tmp_path / "saved_model.pb", "--output", tmp_path / output
+    code, text = call(*arguments)
+    assert code == 130 if isinstance(fault, KeyboardInterrupt) else 2
+    assert sorted(tmp_path.rglob("*")) == before
+    if fault is None:
+        assert "not explained: no [such] op" in text
+    elif code == 2:
+        assert "the job failed: it broke" in text
+
+
+def test_what_is_done_moves_into_the_output_at_the_end(tmp_path):
+    with whole(tmp_path / "new" / "folder") as folder:
+        (folder / "tfma").mkdir(parents=True)
+        (folder / "manifest.json").touch()
+        assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [folder.parent.name]
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["manifest.json", "tfma"]
 
 
 @pytest.mark.parametrize(

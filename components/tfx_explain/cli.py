@@ -18,6 +18,8 @@ import rich.progress
 import rich.table
 import typer
 
+from tfx_explain.cli_folders import in_use, saved_model, whole
+
 if TYPE_CHECKING:
     from tfx_explain.attribution_reference.store import Reference
     from tfx_explain.diagnosis.lineage import LineageDiff
@@ -61,8 +63,7 @@ def explain(
     from tfx_explain.config import ConfigError, ExplainConfig
 
     _refuse_used(output)
-    if not model.is_dir():
-        _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    _refuse_no_model(model)
     if os.path.isdir(examples):
         _fail(f"--examples must be files. Received the folder {examples}: write '{examples.rstrip('/')}/*'")
     if not globbing.glob(examples):
@@ -88,26 +89,27 @@ def explain(
         known = None if reference is None else read_reference(str(reference))
     except ArtifactError as error:
         _fail(str(error))
-    # Beam does not resolve relative paths on every runner.
-    request = Request(
-        output=str(output.resolve()),
-        model_uri=str(model.resolve()),
-        serving_path=str(model.resolve()),
-        patterns=[(0, os.path.abspath(examples))],
-        config=settings,
-        reference=known,
-    )
     try:
-        with _ProgressBar():
+        with _ProgressBar(), whole(output.resolve()) as folder:
+            # Beam does not resolve relative paths on every runner.
+            request = Request(
+                output=str(folder),
+                model_uri=str(model.resolve()),
+                serving_path=str(model.resolve()),
+                patterns=[(0, os.path.abspath(examples))],
+                config=settings,
+                reference=known,
+            )
             summary = run(request, lambda: beam.Pipeline(options=options))
+            if summary["status"] == NOT_EXPLAINED:
+                raise _NotExplained(summary["reason"])
+    except _NotExplained as error:
+        _fail(f"not explained: {error}")
     except (OSError, RuntimeError, ValueError) as error:
         if traceback:
             raise
         _fail(f"the job failed: {str(error).strip().splitlines()[-1]}\n(--traceback shows where)")
     console = rich.console.Console()
-    if summary["status"] == NOT_EXPLAINED:
-        console.print(f"not explained: {summary['reason']}", markup=False)
-        raise typer.Exit(UNDECIDED)
     table = rich.table.Table("feature", "share", "5 % to 95 %", "mean |attribution|")
     for feature in summary["features"][:20]:
         table.add_row(
@@ -257,19 +259,21 @@ def diagnose(
         lineage, absent = None, "no --metadata was given"
         if metadata is not None:
             lineage, absent = _lineage(metadata, pipeline, str(attributions), known)
-        request = Request(
-            attributions=str(attributions.resolve()),
-            reference=known,
-            patterns=stored_patterns(str(attributions)) if examples is None else [(0, os.path.abspath(examples))],
-            output=str(output.resolve()),
-            model=None if model is None else str(model.resolve()),
-            reference_model=None if reference_model is None else str(reference_model.resolve()),
-            config=settings,
-            lineage=lineage,
-            lineage_absent=absent,
-            verdict=None if anomalies is None else read_anomalies(str(anomalies)),
-        )
-        with _ProgressBar():
+        patterns = stored_patterns(str(attributions)) if examples is None else [(0, os.path.abspath(examples))]
+        verdict = None if anomalies is None else read_anomalies(str(anomalies))
+        with _ProgressBar(), whole(output.resolve()) as folder:
+            request = Request(
+                attributions=str(attributions.resolve()),
+                reference=known,
+                patterns=patterns,
+                output=str(folder),
+                model=None if model is None else str(model.resolve()),
+                reference_model=None if reference_model is None else str(reference_model.resolve()),
+                config=settings,
+                lineage=lineage,
+                lineage_absent=absent,
+                verdict=verdict,
+            )
             found = diagnose(request, lambda: beam.Pipeline(options=options))
     except (ArtifactError, ConfigError, DiagnosisError) as error:
         _fail(str(error))
@@ -305,8 +309,7 @@ def sanity_check(
     """
     from tfx_explain.config import METHODS, ConfigError, ExplainConfig
 
-    if not model.is_dir():
-        _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    _refuse_no_model(model)
     if not globbing.glob(examples):
         _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
     unknown = sorted(set(method or ()) - set(METHODS))
@@ -383,6 +386,10 @@ def exit_code(blocking: Collection[str]) -> int:
     return UNDECIDED if set(blocking) <= _UNDECIDED else REFUSED
 
 
+class _NotExplained(Exception):
+    """The model cannot be explained; the message says why."""
+
+
 class _ProgressBar(logging.Handler):
     """Listens to the job's records and draws a bar."""
 
@@ -425,8 +432,17 @@ class _ProgressBar(logging.Handler):
 
 
 def _refuse_used(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if in_use(folder):
         _fail(f"--output must be an empty or new folder. Received: {folder}; delete it, or name another")
+
+
+def _refuse_no_model(folder: Path) -> None:
+    """Before anything slow is loaded."""
+    found = saved_model(folder) if folder.is_dir() else None
+    if found is None:
+        _fail(f"--model must be the folder of a SavedModel. Received: {folder}")
+    if found != folder:
+        _fail(f"--model must be the folder of a SavedModel. Received: {folder}; there is one in it: {found}")
 
 
 def _number(value: float | None) -> str:
