@@ -1,6 +1,7 @@
 """The command line on files: what it prints, what it writes, how it exits."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tfx_explain.artifacts.manifest import read_manifest
 from tfx_explain.attribution_reference.store import read_reference
 from tfx_explain.cli import app, exit_code
 from tfx_explain.cli_folders import whole
+from tfx_explain.cli_progress import ProgressBar
 
 pytestmark = pytest.mark.tf
 
@@ -134,6 +136,57 @@ def test_what_is_done_moves_into_the_output_at_the_end(tmp_path):
         (folder / "manifest.json").touch()
         assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [folder.parent.name]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["manifest.json", "tfma"]
+
+
+def test_what_may_go_into_the_policy_is_printed_in_one_line(folder):
+    call("validate", "--attributions", folder / "one", "--config", folder / "first.yaml", "--output", folder / "out")
+    code, text = call("validate", "--attributions", folder / "leaky", "--reference", folder / "out" / "reference")
+    lines = dict(line.split(" pass: ") for line in text.splitlines() if line.startswith("policy that lets "))
+    assert code == 1 and {*lines} == {"policy that lets max_share", "policy that lets new_features"}
+    (folder / "pasted.yaml").write_text("\n".join(lines.values()).replace("YYYY-MM-DD", "2999-01-01"))
+    again = "validate", "--attributions", folder / "leaky", "--reference", folder / "out" / "reference"
+    code, text = call(*again, "--config", folder / "pasted.yaml")
+    assert "NEEDS_APPROVAL" not in text and "policy that lets" not in text and "with 1 warning" not in text
+
+
+def test_what_only_warns_is_told_apart_from_what_blocks(folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    first = "validate", "--attributions", folder / "one", "--config", folder / "first.yaml"
+    code, text = call(*first, "--output", folder / "out")
+    assert (code, text.rstrip().splitlines()[-1]) == (0, "PASS, with 1 warning (reference)")
+    code, text = call("validate", "--attributions", folder / "leaky", "--reference", folder / "out" / "reference")
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
+    told = [(check, verdict != "PASS", severity) for check, verdict, severity, _ in rows]
+    assert ("new_features", True, "block") in told and ("max_share", True, "warn") in told
+    order = [0 if refuses and severity == "block" else 1 if refuses else 2 for _, refuses, severity in told]
+    assert code == 1 and order == sorted(order) and {*order} == {0, 1, 2}
+    assert text.rstrip().splitlines()[-1] == "REFUSED, with 1 warning (max_share)"
+
+
+def test_the_bar_says_what_comes_next_and_hides_the_noise_of_others_alone(capsys):
+    progress, tensorflow, absl = (logging.getLogger(name) for name in ("tfx_explain.progress", "tensorflow", "absl"))
+    heard = []
+    listener = logging.Handler()
+    listener.emit = lambda record: heard.append(record.getMessage())
+    for logger in (tensorflow, absl):
+        logger.addHandler(listener)
+    deprecated = "From %s: %s (from %s) is deprecated and will be removed %s.\nInstructions for updating:\n%s"
+    with ProgressBar() as bar:
+        bar.say("loading")
+        progress.info("reading %d rows", 3)
+        for done in (2, 3):
+            progress.info("x", extra={"stage": "explained", "rows_done": done, "rows_total": 3})
+        tensorflow.warning(deprecated, "a.py:1", "f", "tf", "soon", "use g")
+        tensorflow.warning("the disk is full")
+        absl.warning("ExplainerGen: told with the results")
+        absl.warning("another")
+    absl.warning("ExplainerGen: heard again")
+    for logger in (tensorflow, absl):
+        logger.removeHandler(listener)
+    assert heard == ["the disk is full", "another", "ExplainerGen: heard again"]
+    shown = capsys.readouterr().err
+    places = [shown.index(part) for part in ("loading ...", "reading 3 rows ...", "all rows explained; adding up ...")]
+    assert places == sorted(places) and "3/3 rows" in shown
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder,
 from tfx_explain.diagnosis.words import describe
 from tfx_explain.engine.aggregates.comparisons import moved_inputs
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
-from tfx_explain.explainer_gen.job import release_models
+from tfx_explain.explainer_gen.job import progress, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
 from tfx_explain.explainer_gen.records import BATCH_SIZE
@@ -240,6 +240,7 @@ def _run(
     stage: Stage,
     make_pipeline: PipelineFactory,
 ) -> dict[str, Any]:
+    progress.info("reading and sampling, and loading both models")
     with make_pipeline() as pipeline:
         pair_examples(
             pipeline, request.patterns, spec, Partner(reference, stored), stage.folder, request.read_batch_size
