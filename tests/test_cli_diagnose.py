@@ -1,8 +1,10 @@
 """`tfx-explain diagnose` on stored artifacts of two models, the second with a leak."""
 
 import dataclasses
+import hashlib
 import html
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -53,7 +55,7 @@ def explain(folder: Path, model: str, rows: Path, reference=None) -> None:
         output=str(folder),
         model_uri=model,
         serving_path=f"{model}/Format-Serving",
-        patterns=[(0, str(rows))],
+        patterns=[(0, os.path.relpath(rows))],  # as below a relative pipeline root; it is told from the root
         config=CONFIG,
         reference=reference,
     )
@@ -127,8 +129,10 @@ def test_model_data_and_lineage_are_told_apart(folder, tmp_path):
 
 def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
+    (tmp_path / "policy.yaml").write_text("evidence: {min_rows_per_slice: 40}\n")
     code, text = call(
-        *("validate", "--attributions", "second", "--reference", "reference", "--output", tmp_path / "verdict")
+        *("validate", "--attributions", "second", "--reference", "reference", "--output", tmp_path / "verdict"),
+        *("--config", tmp_path / "policy.yaml"),
     )
     assert code == 1, text
     (line,) = [line for line in text.splitlines() if "tfx-explain diagnose" in line]
@@ -140,7 +144,8 @@ def test_a_refusal_prints_the_command_that_diagnoses_it(folder, tmp_path, monkey
     code, text = call(*words[1:])
     assert code == 0, text
     assert "not checked" not in text
-    assert json.loads((tmp_path / "diagnosis" / "diagnosis.json").read_text())["examples"]["as_explained"] is True
+    data = json.loads((tmp_path / "diagnosis" / "diagnosis.json").read_text())
+    assert (data["examples"]["as_explained"], data["min_slice_rows"]) == (True, 40)  # the verdict's policy
 
     # The same verdict with a reference that the gate did not have.
     known = read_reference(str(folder / "reference"))
@@ -166,11 +171,37 @@ def test_attributions_that_do_not_tell_their_examples_need_them(folder, tmp_path
     assert code == 0, text
 
 
+def test_examples_that_are_gone_are_missed_before_anything_is_written(folder, tmp_path):
+    moved = shutil.copytree(folder / "second", tmp_path / "moved")
+    known = json.loads((moved / "examples.json").read_text())
+    assert known == {"patterns": [[0, str(folder / "today.tfrecord")]]}
+    data = json.dumps({"patterns": [*known["patterns"], [0, str(tmp_path / "gone*")]]}).encode()
+    (moved / "examples.json").write_bytes(data)
+    manifest = json.loads((moved / "manifest.json").read_text())
+    (entry,) = [file for file in manifest["files"] if file["path"] == "examples.json"]
+    entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (moved / "manifest.json").write_text(json.dumps(manifest))
+    given = "diagnose", "--attributions", moved, "--reference", folder / "reference", "--output", tmp_path / "out"
+    code, text = call(*given)
+    assert (code, f"no file that matches '{tmp_path / 'gone*'}'; give --examples" in text) == (2, True), text
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_default_output_is_refused_where_it_holds_something(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "diagnosis").mkdir()
+    (tmp_path / "diagnosis" / "kept").touch()
+    code, text = call("diagnose", "--attributions", folder / "second", "--reference", folder / "reference")
+    assert (code, "--output must be an empty or new folder. Received: diagnosis" in text) == (2, True), text
+
+
 def test_without_a_verdict_the_diagnosis_says_that_nothing_was_checked(folder, tmp_path):
     out = tmp_path / "out"
     code, text = call(*arguments(folder, out), "--model", folder / "leaky")
     assert code == 0, text
-    said = json.loads((out / "diagnosis.json").read_text())["no_refusal"]
+    data = json.loads((out / "diagnosis.json").read_text())
+    said = data["no_refusal"]
+    assert data["min_slice_rows"] == 250  # the default policy's
     assert said.startswith("This diagnosis is not about a refusal: no verdict was given (--anomalies)")
     assert text.index(said) < text.index("The model changed")
     page = Page((out / "report.html").read_text()).text

@@ -37,7 +37,16 @@ def test_explain_then_validate(tmp_path):
     assert code == 0, err
     assert "report: attributions/report.html" in out
     assert "300/300" in err
-    assert "Traceback" not in err and "Warning" not in err
+    assert "Traceback" not in err and "Warning" not in err and "WARNING" not in err
+    assert "no metrics and no permutation importance: the configuration names no label" in out
+    steps = [
+        "loading TensorFlow and Beam ...",
+        "explaining a few rows",
+        "reading and sampling; at most 300 rows, about",
+    ]
+    steps += ["all rows explained; adding up ...", "writing the tables and the page ..."]
+    places = [err.index(step) for step in steps]
+    assert places == sorted(places), err
     code, out, err = call(
         *("validate", "--attributions", "attributions", "--config", "policy.yaml", "--output", "verdict")
     )

@@ -8,18 +8,21 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.console
 import rich.markup
-import rich.progress
 import rich.table
 import typer
 
+from tfx_explain.cli_folders import in_use, saved_model, whole
+from tfx_explain.cli_progress import ProgressBar
+
 if TYPE_CHECKING:
     from tfx_explain.attribution_reference.store import Reference
+    from tfx_explain.attribution_validator.checks.base import Result
     from tfx_explain.diagnosis.lineage import LineageDiff
 
 app = typer.Typer(
@@ -57,12 +60,10 @@ def explain(
     ] = None,
 ) -> None:
     """Explain an exported model over examples, as ExplainerGen does. Exits 0 when explained, else 2."""
-    from tfx_explain.artifacts.manifest import ArtifactError
     from tfx_explain.config import ConfigError, ExplainConfig
 
     _refuse_used(output)
-    if not model.is_dir():
-        _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    _refuse_no_model(model)
     if os.path.isdir(examples):
         _fail(f"--examples must be files. Received the folder {examples}: write '{examples.rstrip('/')}/*'")
     if not globbing.glob(examples):
@@ -74,9 +75,12 @@ def explain(
     except ConfigError as error:
         _fail(str(error))
 
+    progress = ProgressBar()
+    progress.say("loading TensorFlow and Beam")
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from tfx_explain.artifacts.manifest import ArtifactError
     from tfx_explain.attribution_reference.store import read_reference
     from tfx_explain.explainer_gen.run import NOT_EXPLAINED, REPORT_FILE, Request, run
 
@@ -88,26 +92,27 @@ def explain(
         known = None if reference is None else read_reference(str(reference))
     except ArtifactError as error:
         _fail(str(error))
-    # Beam does not resolve relative paths on every runner.
-    request = Request(
-        output=str(output.resolve()),
-        model_uri=str(model.resolve()),
-        serving_path=str(model.resolve()),
-        patterns=[(0, os.path.abspath(examples))],
-        config=settings,
-        reference=known,
-    )
     try:
-        with _ProgressBar():
+        with progress, whole(output.resolve()) as folder:
+            # Beam does not resolve relative paths on every runner.
+            request = Request(
+                output=str(folder),
+                model_uri=str(model.resolve()),
+                serving_path=str(model.resolve()),
+                patterns=[(0, os.path.abspath(examples))],
+                config=settings,
+                reference=known,
+            )
             summary = run(request, lambda: beam.Pipeline(options=options))
+            if summary["status"] == NOT_EXPLAINED:
+                raise _NotExplained(summary["reason"])
+    except _NotExplained as error:
+        _fail(f"not explained: {error}")
     except (OSError, RuntimeError, ValueError) as error:
         if traceback:
             raise
         _fail(f"the job failed: {str(error).strip().splitlines()[-1]}\n(--traceback shows where)")
     console = rich.console.Console()
-    if summary["status"] == NOT_EXPLAINED:
-        console.print(f"not explained: {summary['reason']}", markup=False)
-        raise typer.Exit(UNDECIDED)
     table = rich.table.Table("feature", "share", "5 % to 95 %", "mean |attribution|")
     for feature in summary["features"][:20]:
         table.add_row(
@@ -118,9 +123,9 @@ def explain(
         )
     console.print(table)
     console.print(f"input baseline: {summary['method']['input_baseline_source']}", markup=False)
-    if summary["metrics_absent"]:
-        console.print(f"no metrics: {summary['metrics_absent']}", markup=False, soft_wrap=True)
-    for note in summary["notes"]:
+    for reason, what in _unmeasured(summary).items():
+        console.print(f"no {' and no '.join(what)}: {reason}", markup=False, soft_wrap=True)
+    for note in (*([summary["lowered"]] if summary["lowered"] else ()), *summary["notes"]):
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"report: {output / REPORT_FILE}", markup=False, soft_wrap=True)
 
@@ -154,16 +159,17 @@ def validate(
 
     from tfx_explain.attribution_reference.store import write_reference
     from tfx_explain.attribution_validator.anomalies import REPORT_FILE, diagnose_command, write_anomalies
+    from tfx_explain.attribution_validator.checks.advice import written
     from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
 
     today = datetime.datetime.now(datetime.timezone.utc).date()
     judged = judge_artifacts(str(attributions), [] if reference is None else [str(reference)], policy, today)
     console = rich.console.Console()
-    table = rich.table.Table("check", "verdict", "what was found")
-    # What refuses is what a reader looks for; the order of the checks is kept otherwise.
-    for result in sorted(judged.verdict.results, key=lambda r: (not r.blocks, r.verdict == "PASS")):
-        table.add_row(result.check, result.verdict, rich.markup.escape(result.sentence))
-    console.print(table)
+    console.print(_findings(judged.verdict.results))
+    for result in judged.verdict.results:
+        advice = "" if result.verdict == "PASS" else written(result.sentence)
+        if advice:  # whole, since a table breaks its lines
+            console.print(f"policy that lets {result.check} pass: {advice}", markup=False, soft_wrap=True)
     if output is not None:
         write_anomalies(str(output / "anomalies"), judged, policy)
         fingerprint = judged.candidate.fingerprint if judged.candidate else None
@@ -181,7 +187,8 @@ def validate(
         console.print(f"what changed, the model or the data: {command}", markup=False, soft_wrap=True)
         console.print("(--metadata with the SQLite file of ML Metadata adds what differs upstream)", markup=False)
     missing = "a reference" if blocking == {"NO_REFERENCE"} else "evidence"
-    console.print({PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: f"UNDECIDED: no pass for want of {missing}"}[code])
+    word = {PASSED: "PASS", REFUSED: "REFUSED", UNDECIDED: f"UNDECIDED: no pass for want of {missing}"}[code]
+    console.print(f"{word}{_warned(judged.verdict.results)}", markup=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -239,6 +246,8 @@ def diagnose(
     except ConfigError as error:
         _fail(str(error))
 
+    progress = ProgressBar()
+    progress.say("loading TensorFlow and Beam")
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -257,19 +266,21 @@ def diagnose(
         lineage, absent = None, "no --metadata was given"
         if metadata is not None:
             lineage, absent = _lineage(metadata, pipeline, str(attributions), known)
-        request = Request(
-            attributions=str(attributions.resolve()),
-            reference=known,
-            patterns=stored_patterns(str(attributions)) if examples is None else [(0, os.path.abspath(examples))],
-            output=str(output.resolve()),
-            model=None if model is None else str(model.resolve()),
-            reference_model=None if reference_model is None else str(reference_model.resolve()),
-            config=settings,
-            lineage=lineage,
-            lineage_absent=absent,
-            verdict=None if anomalies is None else read_anomalies(str(anomalies)),
-        )
-        with _ProgressBar():
+        patterns = stored_patterns(str(attributions)) if examples is None else [(0, os.path.abspath(examples))]
+        verdict = None if anomalies is None else read_anomalies(str(anomalies))
+        with progress, whole(output.resolve()) as folder:
+            request = Request(
+                attributions=str(attributions.resolve()),
+                reference=known,
+                patterns=patterns,
+                output=str(folder),
+                model=None if model is None else str(model.resolve()),
+                reference_model=None if reference_model is None else str(reference_model.resolve()),
+                config=settings,
+                lineage=lineage,
+                lineage_absent=absent,
+                verdict=verdict,
+            )
             found = diagnose(request, lambda: beam.Pipeline(options=options))
     except (ArtifactError, ConfigError, DiagnosisError) as error:
         _fail(str(error))
@@ -305,8 +316,7 @@ def sanity_check(
     """
     from tfx_explain.config import METHODS, ConfigError, ExplainConfig
 
-    if not model.is_dir():
-        _fail(f"--model must be the folder of a SavedModel. Received: {model}")
+    _refuse_no_model(model)
     if not globbing.glob(examples):
         _fail(f"--examples must match TFRecord files. Received: {examples!r}, which matches none")
     unknown = sorted(set(method or ()) - set(METHODS))
@@ -383,50 +393,57 @@ def exit_code(blocking: Collection[str]) -> int:
     return UNDECIDED if set(blocking) <= _UNDECIDED else REFUSED
 
 
-class _ProgressBar(logging.Handler):
-    """Listens to the job's records and draws a bar."""
+def _unmeasured(summary: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Why something was not measured though the configuration asks for it -> what."""
+    from tfx_explain.explainer_gen.explain import NO_REPEATS
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._bar = rich.progress.Progress(
-            rich.progress.TextColumn("{task.fields[stage]}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            "rows",
-            rich.progress.TimeElapsedColumn(),
-            "left",
-            rich.progress.TimeRemainingColumn(),
-            console=rich.console.Console(stderr=True),
-        )
-        self._tasks: dict[str, rich.progress.TaskID] = {}
+    out: dict[str, list[str]] = {}
+    absent = summary["permutation_importance"]["absent"]
+    for what, reason in (("metrics", summary["metrics_absent"]), ("permutation importance", absent)):
+        if reason and reason != NO_REPEATS:
+            out.setdefault(reason, []).append(what)
+    return out
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Moves the bar."""
-        done, total = getattr(record, "rows_done", None), getattr(record, "rows_total", None)
-        if done is not None:
-            stage = getattr(record, "stage", "explained")
-            if stage not in self._tasks:
-                self._tasks[stage] = self._bar.add_task("", total=None, stage=stage)
-            self._bar.update(self._tasks[stage], completed=done, total=total)
 
-    def __enter__(self) -> _ProgressBar:
-        logger = logging.getLogger("tfx_explain.progress")
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(self)
-        self._bar.start()
-        return self
+def _findings(results: Sequence[Result]) -> rich.table.Table:
+    """What refuses, then what only warns, then what passed; else in the order of the checks."""
+    table = rich.table.Table("check", "verdict", "severity", "what was found")
+    groups = {
+        "red": [r for r in results if r.blocks],
+        "yellow": [r for r in results if not r.blocks and r.verdict != "PASS"],
+        "": [r for r in results if r.verdict == "PASS"],
+    }
+    for style, found in groups.items():
+        for result in found:
+            sentence = rich.markup.escape(result.sentence)
+            table.add_row(result.check, result.verdict, result.severity, sentence, style=style)
+        table.add_section()
+    return table
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-        logger = logging.getLogger("tfx_explain.progress")
-        logger.removeHandler(self)
-        logger.propagate = True
+
+def _warned(results: Sequence[Result]) -> str:
+    """What does not block and yet is no pass: how much, and of which checks."""
+    checks = [r.check for r in results if not r.blocks and r.verdict != "PASS"]
+    number = f"{len(checks)} {'warning' if len(checks) == 1 else 'warnings'}"
+    return f", with {number} ({', '.join(dict.fromkeys(checks))})" if checks else ""
+
+
+class _NotExplained(Exception):
+    """The model cannot be explained; the message says why."""
 
 
 def _refuse_used(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if in_use(folder):
         _fail(f"--output must be an empty or new folder. Received: {folder}; delete it, or name another")
+
+
+def _refuse_no_model(folder: Path) -> None:
+    """Before anything slow is loaded."""
+    found = saved_model(folder) if folder.is_dir() else None
+    if found is None:
+        _fail(f"--model must be the folder of a SavedModel. Received: {folder}")
+    if found != folder:
+        _fail(f"--model must be the folder of a SavedModel. Received: {folder}; there is one in it: {found}")
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import re
 import shutil
 import sys
@@ -127,6 +128,35 @@ def test_an_honest_retrain_passes_and_becomes_the_reference(case, passed):
     assert blessing.get_int_custom_property("current_model_id") == case.model_id
     assert blessing.get_string_custom_property("baseline_model") == "/somewhere"
     assert blessing.get_int_custom_property("baseline_model_id") == 3
+
+
+def test_the_log_says_what_a_green_run_would_hide(case, caplog):
+    """On TFX's own logger: a refusal as a warning, so that it is seen whatever the level; a pass as information."""
+    caplog.set_level(logging.INFO, "absl")
+
+    def said():
+        report = Path(case.out["anomalies"][0].uri) / "report.html"
+        assert report.exists()
+        (record,) = [
+            r for r in caplog.records if r.name == "absl" and r.getMessage().startswith("AttributionValidator")
+        ]
+        caplog.clear()
+        return record.levelno, record.getMessage(), f"Report: {report}"
+
+    blessed, *_ = case.run()
+    level, line, report = said()
+    assert (blessed, level) == (1, logging.INFO)
+    assert line == f"AttributionValidator: {case.model_uri} is blessed. {report}"
+    case.blessing = case.evaluator_blessing(blessed=0)
+    blocking = refused(case, "Evaluator")
+    level, line, report = said()
+    assert (level, line) == (
+        logging.WARNING,
+        f"AttributionValidator: {case.model_uri} is not blessed: {blocking[0]} {report}",
+    )
+    case.config = {"evidence": {"min_effective_rows": 9e9, "min_num_steps": 99}}
+    blocking = refused(case, "Evaluator")
+    assert f"{blocking[0]} (and {len(blocking) - 1} more) Report:" in said()[1] and len(blocking) > 2
 
 
 def test_a_model_in_the_reference_passes_again_and_changes_nothing(case):
@@ -540,7 +570,7 @@ def test_value_bins_that_hold_no_rows(case, column):
 
 def test_lack_of_evidence_empties_no_history(case):
     *_, reference = case.run()
-    case.reference_uri, case.config = reference, {"evidence": {"min_num_steps": 100}}
+    case.config = {"evidence": {"min_num_steps": 100}}
     refused(case, "50 nodes")
 
 

@@ -41,10 +41,13 @@ def entry(*features: dict[str, Any], name: str = "overall", rows: int = 2000) ->
         "name": name,
         "key": [],
         "paired_rows": rows,
+        "effective_rows": float(rows),
         "other_target_rows": 0,
         "candidate_only_rows": 0,
         "reference_only_rows": 0,
         "absolute_prediction_difference": interval(0.25),
+        "total": interval(2.0),
+        "reference_total": interval(1.0),
         "features": list(features),
     }
 
@@ -59,6 +62,7 @@ def diagnosis(*features: dict[str, Any], **more: Any) -> dict[str, Any]:
         "pairs_absent": None,
         "overall": entry(*features),
         "slices": [],
+        "min_slice_rows": 250.0,
         "moved_inputs": {},
         "lineage": None,
         "lineage_absent": "no metadata store was given",

@@ -1,7 +1,7 @@
 """The sentence of a diagnosis: the model, the data, both, or nobody knows."""
 
 import pytest
-from tests.diagnosis.diagnosis_data import diagnosis, entry, feature, stored
+from tests.diagnosis.diagnosis_data import diagnosis, entry, feature, interval, stored
 
 from tfx_explain.diagnosis.words import describe
 
@@ -52,6 +52,39 @@ def test_slices_speak_only_of_what_is_not_seen_in_all_rows():
     said = describe(diagnosis(feature("tips", 0.5, 0.1, 0.1), slices=slices))["sentences"]
     assert "Model: in slice hour=3 the share of 'fare' is lower by 30.0 percentage points." in said
     assert not any("hour=4" in s for s in said)
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "bounds", "told"),
+    [
+        (2000, 250.0, (-0.31, -0.29), True),
+        (250, 250.0, (-0.31, -0.29), True),
+        (249, 250.0, (-0.31, -0.29), False),
+        (249, 100.0, (-0.31, -0.29), True),  # the policy's
+        (2000, 250.0, (-0.61, 0.01), False),
+        (2000, 250.0, (None, None), False),
+    ],
+)
+def test_a_slice_is_told_with_enough_rows_and_an_interval_beside_zero(rows, asked, bounds, told):
+    fare = feature("fare", 0.1, 0.4, None)
+    fare["model_part"] |= dict(zip(("low", "high"), bounds, strict=True))
+    slices = [entry(fare, name="hour=3", rows=rows)]
+    said = describe(diagnosis(STILL, slices=slices, min_slice_rows=asked))["sentences"]
+    assert any("hour=3" in sentence for sentence in said) is told
+
+
+@pytest.mark.parametrize(
+    ("mean", "theirs", "changed", "told"),
+    [
+        (0.05, -0.025, True, True),  # of totals of 2 and 1: each 2.5 %
+        (0.049, -0.3, True, False),
+        (0.3, -0.024, True, False),
+        (0.3, -0.3, False, False),  # an interval holds 0
+    ],
+)
+def test_signs_are_told_where_both_means_are_clear(mean, theirs, changed, told):
+    one = STILL | {"mean": interval(mean), "reference_mean": interval(theirs), "sign_changed": changed}
+    assert any("turned its sign" in sentence for sentence in describe(diagnosis(one))["sentences"]) is told
 
 
 def test_signs_targets_and_lineage_are_told():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ def test_the_report_says_by_how_much_the_forecast_was_off():
     assert bare["forecast"] is None and "off" not in bare
 
 
-def test_a_job_keeps_its_limit_and_spends_what_was_forecast(tmp_path):
+def test_a_job_keeps_its_limit_and_spends_what_was_forecast(tmp_path, caplog):
     """640 rows in ten batches; a slice that only the second of them shows."""
     rng = np.random.default_rng(1)
     rows = [
@@ -161,7 +162,11 @@ def test_a_job_keeps_its_limit_and_spends_what_was_forecast(tmp_path):
         write_rows=False,
     )
     model = planted(tmp_path / "model", sigmoid=True)
+    caplog.set_level(logging.INFO, "absl")
     summary = explain(tmp_path / "out", model, write_examples(tmp_path / "examples", rows), given)
+    said = [(r.levelno, r.getMessage()) for r in caplog.records if r.name == "absl"]
+    assert any(level == logging.INFO and line.startswith("ExplainerGen: forecast: at most 6") for level, line in said)
+    assert (logging.WARNING, f"ExplainerGen: {summary['lowered']}") in said
     assert summary["lowered"] == "To keep the cost's limit, lowered repeats of permutation importance from 9 to 6."
     assert summary["permutation_importance"]["repeats"] == 6
     assert [s["name"] for s in summary["slices"]] == ['city="late"']

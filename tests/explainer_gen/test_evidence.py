@@ -370,7 +370,7 @@ def test_the_page_on_artifacts_names_every_file_column_and_key(main):
         if path.endswith(".parquet"):
             columns = pq.read_schema(main[0] / path).names
             wanted |= {re.sub("^(attribution|feature)_.*", r"\1_<feature>", column) for column in columns}
-    wanted |= set(main[1]) | set(json.loads(manifest.read("cost.json"))) | set(json.loads(manifest.read("pins.json")))
+    wanted |= {*main[1]}.union(*(json.loads(manifest.read(f"{name}.json")) for name in ("cost", "examples", "pins")))
     assert "attribution_<feature>" in wanted and "slice_statistics.parquet" in wanted
     assert not wanted - named
 

@@ -1,6 +1,7 @@
 """Permutation importance of a planted regression: closed form, brute force, both plans, strata, and no labels."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -142,12 +143,16 @@ def test_within_strata_a_feature_keeps_what_the_stratum_tells(model, tmp_path):
         ("b", 0, "the configuration asks for 0 repeats"),
     ],
 )
-def test_without_labels_or_repeats_the_gradients_stay_and_the_reason_is_given(model, tmp_path, label, repeats, reason):
+def test_without_labels_or_repeats_the_gradients_stay_and_the_reason_is_given(
+    model, tmp_path, caplog, label, repeats, reason
+):
     rows = [{n: row[n] for n in NAMES} for row in examples_of(normal(300))]
     chosen = config(label=Label(key=label), permutation_importance={"repeats": repeats})
     summary = explain(tmp_path / "out", model, write_examples(tmp_path / "examples", rows), chosen)
     entry = summary["permutation_importance"]
     assert (entry["absent"], entry["features"]) == (reason, [])
+    warnings = [r.getMessage() for r in caplog.records if r.name == "absl" and r.levelno == logging.WARNING]
+    assert warnings == ([f"ExplainerGen: no permutation importance: {reason}"] if repeats else [])
     assert summary["status"] == "explained" and len(summary["features"]) == 3
     found = statistics(tmp_path / "out")
     assert not any(s.startswith("permutation") for _, _, s in found.index)

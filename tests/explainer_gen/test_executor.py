@@ -1,6 +1,7 @@
 """ExplainerGen's executor: what it reads from its inputs, and what it refuses by name."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -83,12 +84,14 @@ def test_another_payload_is_refused_by_name(tmp_path):
         example_patterns([artifact], ("eval",))
 
 
-def test_a_model_that_evaluator_refused_is_not_explained(inputs, tmp_path):
+def test_a_model_that_evaluator_refused_is_not_explained(inputs, tmp_path, caplog):
     blessing = standard_artifacts.ModelBlessing()
     blessing.set_int_custom_property("blessed", 0)
     output, summary = do(inputs | {"model_blessing": [blessing]}, tmp_path)
     assert summary["status"] == output.get_string_custom_property("status") == "not_explained"
     assert "Evaluator did not bless" in summary["reason"]
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING and r.name == "absl"]
+    assert warning == f"ExplainerGen: the model was not explained: {summary['reason']}"
 
 
 @pytest.mark.parametrize("kind", ["int", "float"])

@@ -33,7 +33,7 @@ def render(*features, **more):
 
 
 def test_the_sentence_comes_first_then_features_slices_and_lineage():
-    page = Page(render(FARE, TIPS, lineage=LINEAGE, slices=[entry(TIPS, name="hour=3", rows=50)]))
+    page = Page(render(FARE, TIPS, lineage=LINEAGE, slices=[entry(TIPS, name="hour=3", rows=300)]))
     order = ["The model changed, not the data.", "<b>leads</b>", "By feature", "By slice", "Upstream", "Facts"]
     places = [page.text.index(piece, page.text.index("· diagnosis")) for piece in order]
     assert places == sorted(places)
@@ -51,11 +51,26 @@ def test_a_feature_has_its_three_shares_and_both_parts():
 
 
 def test_slices_name_the_feature_that_moved_most():
-    page = Page(render(FARE, slices=[entry(FARE, name="hour=2"), entry(FARE, TIPS, name="hour=3", rows=50)]))
-    assert page.row("hour=3")[:4] == ["hour=3", "50", "tips", "+50.0 %\n[49.0 % to 51.0 %]"]
+    page = Page(render(FARE, slices=[entry(FARE, name="hour=2"), entry(FARE, TIPS, name="hour=3", rows=300)]))
+    assert page.row("hour=3")[:4] == ["hour=3", "300", "tips", "+50.0 %\n[49.0 % to 51.0 %]"]
     where = [row[0] for row in page.rows].index
     assert where("hour=3") < where("hour=2")
     assert "No slice was compared." in Page(render(FARE)).text
+
+
+def test_slices_of_few_rows_are_counted_and_left_to_the_file():
+    few = [entry(TIPS, name="hour=3", rows=1), entry(TIPS, name="hour=4", rows=249)]
+    page = Page(render(FARE, slices=[entry(FARE, name="hour=2", rows=250), *few]))
+    names = [row[0] for row in page.rows]
+    assert "hour=2" in names and "hour=3" not in names and "hour=4" not in names
+    assert "Slices with fewer than 250 effective rows, in diagnosis.json: 2." in page.text
+    assert "in diagnosis.json: 2." in Page(render(FARE, slices=few)).text
+    assert "effective rows" not in Page(render(FARE, slices=[entry(FARE, name="hour=2")])).text
+
+
+def test_the_row_correlation_has_a_legend_where_it_was_measured():
+    assert "Row correlation: of what each model attributes to the feature" in Page(render(FARE)).text
+    assert "Row correlation" not in Page(render(FARE, pairs_absent="its folder is gone")).text
 
 
 def test_lineage_is_a_table_and_what_is_unknown_is_said():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from typing import Any
 
+from tfx_explain.artifacts.locations import absolute
 from tfx_explain.artifacts.manifest import Stage, read_manifest, verify
 from tfx_explain.attribution_validator.by_value import by_value
 from tfx_explain.attribution_validator.evidence import Judged
@@ -21,12 +21,8 @@ REPORT_FILE = "report.html"
 def diagnose_command(attributions: str, reference: str, anomalies: str | None) -> str:
     """What to run after a refusal, from any folder."""
     given = {"attributions": attributions, "reference": reference, "anomalies": anomalies}
-    options = (f"--{name} {shlex.quote(_absolute(value))}" for name, value in given.items() if value is not None)
+    options = (f"--{name} {shlex.quote(absolute(value))}" for name, value in given.items() if value is not None)
     return f"tfx-explain diagnose {' '.join(options)}"
-
-
-def _absolute(uri: str) -> str:
-    return uri if "://" in uri else os.path.abspath(uri)
 
 
 def read_anomalies(uri: str) -> dict[str, Any]:

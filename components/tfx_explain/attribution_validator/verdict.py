@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tfx_explain.artifacts.properties import FORMAT_VERSION
+from tfx_explain.attribution_validator.checks.advice import decide_alone
 from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
 from tfx_explain.attribution_validator.checks.evidence_floor import without_attributions
 from tfx_explain.attribution_validator.checks.registry import ABSOLUTE, WITH_REFERENCE
@@ -136,12 +137,12 @@ def without_reference(config: ValidationConfig, today: datetime.date, slice_name
             else "find out why the slice was not measured (see required_slices, and evidence.min_rows_per_slice)"
         )
         sentence = (
-            f"{found}, and without_reference ended on {until}: extend it if this is a first run"
-            f"{'' if whole else ' with the slice'}, else {lost}."
+            f"{found}, and without_reference ended on {until}: if this is a first run"
+            f"{'' if whole else ' with the slice'} {decide_alone()}, else {lost}."
         )
         return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name)
     sentence = (
-        f"{found}, and the policy refuses without a reference: for a first run{'' if whole else ' with the slice'} set "
-        "without_reference: {absolute_checks_decide: {until: YYYY-MM-DD}}."
+        f"{found}, and the policy refuses without a reference: for a first run{'' if whole else ' with the slice'} "
+        f"{decide_alone()}."
     )
     return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name)

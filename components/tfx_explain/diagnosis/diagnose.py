@@ -8,19 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
+from tfx.dsl.io import fileio
 
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.properties import FORMAT_VERSION
 from tfx_explain.attribution_reference.store import PassedModel, Reference
 from tfx_explain.attribution_validator.evidence import Candidate, read_candidate
-from tfx_explain.config import ExplainConfig, PermutationImportanceConfig
+from tfx_explain.config import EvidenceFloor, ExplainConfig, PermutationImportanceConfig
 from tfx_explain.diagnosis.job import PAIRS_FILE, pair_examples
 from tfx_explain.diagnosis.lineage import LineageDiff
 from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder, serving_folder_of
 from tfx_explain.diagnosis.words import describe
 from tfx_explain.engine.aggregates.comparisons import moved_inputs
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
-from tfx_explain.explainer_gen.job import release_models
+from tfx_explain.explainer_gen.job import progress, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
 from tfx_explain.explainer_gen.records import BATCH_SIZE
@@ -152,7 +153,7 @@ def stored_patterns(attributions: str) -> list[tuple[int, str]]:
 
     Raises:
       ArtifactError: the attributions are damaged.
-      DiagnosisError: they do not tell.
+      DiagnosisError: they do not tell, or the files are gone.
     """
     manifest = read_candidate(attributions).manifest
     if EXAMPLES_FILE not in manifest.sha256:
@@ -160,7 +161,14 @@ def stored_patterns(attributions: str) -> list[tuple[int, str]]:
             "the attributions must tell which examples were explained, as those of this version do. Received: "
             f"attributions without {EXAMPLES_FILE}; give --examples"
         )
-    return [(int(index), str(pattern)) for index, pattern in manifest.read_json(EXAMPLES_FILE)["patterns"]]
+    patterns = [(int(index), str(pattern)) for index, pattern in manifest.read_json(EXAMPLES_FILE)["patterns"]]
+    gone = [pattern for _, pattern in patterns if not fileio.glob(pattern)]
+    if gone or not patterns:
+        found = f"no file that matches {gone[0]!r}" if gone else "attributions of no file"
+        raise DiagnosisError(
+            f"the examples that were explained must still be there. Received: {found}; give --examples"
+        )
+    return patterns
 
 
 def stored_config(candidate: Candidate) -> ExplainConfig:
@@ -232,6 +240,7 @@ def _run(
     stage: Stage,
     make_pipeline: PipelineFactory,
 ) -> dict[str, Any]:
+    progress.info("reading and sampling, and loading both models")
     with make_pipeline() as pipeline:
         pair_examples(
             pipeline, request.patterns, spec, Partner(reference, stored), stage.folder, request.read_batch_size
@@ -274,12 +283,19 @@ def _data(
         "pairs_absent": absent,
         "overall": slices[0] if slices else _stored_shares(candidate, passed),
         "slices": slices[1:],
+        "min_slice_rows": _min_slice_rows(request.verdict),
         "moved_inputs": {name: number(value) for name, value in sorted(moved.items(), key=lambda m: (-m[1], m[0]))},
         "lineage": request.lineage.to_dict() if request.lineage else None,
         "lineage_absent": None if request.lineage else request.lineage_absent,
         "notes": notes,
         "no_refusal": no_refusal(request.verdict, passed.fingerprint),
     }
+
+
+def _min_slice_rows(verdict: Mapping[str, Any] | None) -> float:
+    """Effective rows from which a slice is spoken of: as many as the policy of the verdict asks for."""
+    policy = {} if verdict is None else verdict.get("policy", {}).get("evidence", {})
+    return float(policy.get("min_rows_per_slice", EvidenceFloor().min_rows_per_slice))
 
 
 def _stored_shares(candidate: Candidate, passed: PassedModel) -> dict[str, Any]:

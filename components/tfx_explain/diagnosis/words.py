@@ -15,7 +15,8 @@ MODEL, DATA, BOTH, NEITHER, UNKNOWN = "model", "data", "both", "neither", "unkno
 def describe(data: Mapping[str, Any]) -> dict[str, Any]:
     """`changed` (one of `model`, `data`, `both`, `neither`, `unknown`), `headline` and `sentences` of a diagnosis.
 
-    A part counts when it is at least NOTABLE and its interval does not hold 0.
+    A part counts when it is at least NOTABLE and its interval does not hold 0; in a slice it must have an interval, and
+    the slice as many effective rows as the policy asks for (`min_slice_rows`).
 
     Args:
       data: what diagnosis.json holds beside these three.
@@ -42,8 +43,9 @@ def describe(data: Mapping[str, Any]) -> dict[str, Any]:
     }[changed]
     sentences = [_model_sentence(f) for f in model[:_MOST]]
     sentences += [_data_sentence(f) for f in by_data[:_MOST]]
-    sentences += _signs(features)
-    sentences += _slices(data["slices"], {f["name"] for f in model}, {f["name"] for f in by_data})
+    sentences += _signs(data["overall"])
+    slices = [entry for entry in data["slices"] if is_large(entry, data)]
+    sentences += _slices(slices, {f["name"] for f in model}, {f["name"] for f in by_data})
     sentences += [_inputs(moved), *_unpaired(data["overall"]), *_upstream(data)]
     return {"changed": changed, "headline": headline, "sentences": sentences}
 
@@ -92,9 +94,31 @@ def _then_and_now(features: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _signs(features: Sequence[Mapping[str, Any]]) -> list[str]:
-    turned = [f["name"] for f in features if f.get("sign_changed")]
+def _signs(overall: Mapping[str, Any]) -> list[str]:
+    """Features that push the other way on average, where either push is clear.
+
+    Each mean is beside 0 by its interval, and at least half of NOTABLE of its model's total attribution: pushes that
+    nearly cancel out turn with every training, and `direction_flip` passes them.
+    """
+    turned = [
+        f["name"]
+        for f in overall["features"]
+        if f.get("sign_changed")
+        and _is_clear(f["mean"], overall["total"])
+        and _is_clear(f["reference_mean"], overall["reference_total"])
+    ]
     return [f"Model: the mean attribution of {_names(turned)} has turned its sign."] if turned else []
+
+
+def _is_clear(mean: Mapping[str, Any], total: Mapping[str, Any]) -> bool:
+    if mean["value"] is None or not total["value"]:
+        return False
+    return bool(abs(mean["value"]) >= NOTABLE / 2 * total["value"])
+
+
+def is_large(entry: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether a slice has the rows that the policy asks for of a slice that is judged."""
+    return (entry["effective_rows"] or 0) >= data["min_slice_rows"]
 
 
 def _slices(slices: Sequence[Mapping[str, Any]], model: set[str], data: set[str]) -> list[str]:
@@ -102,7 +126,11 @@ def _slices(slices: Sequence[Mapping[str, Any]], model: set[str], data: set[str]
     found = []
     for part, known, word in (("model_part", model, "Model"), ("data_part", data, "Data")):
         for entry in slices:
-            new = [f for f in notable(entry["features"], part) if f["name"] not in known]
+            new = [
+                f
+                for f in notable(entry["features"], part)
+                if f["name"] not in known and None not in (f[part]["low"], f[part]["high"])
+            ]
             if new:
                 change = new[0][part]["value"]
                 words = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from typing import Any
@@ -21,7 +20,7 @@ from tfx_explain.artifacts.manifest import ArtifactError
 from tfx_explain.artifacts.pins import Values
 from tfx_explain.attribution_reference.store import Reference, read_references
 from tfx_explain.config import ConfigError, ExplainConfig
-from tfx_explain.explainer_gen.run import NOT_EXPLAINED, Request, not_explained, run
+from tfx_explain.explainer_gen.run import Request, not_explained, run
 
 _STATISTICS_FILE = "FeatureStats.pb"
 _STATISTICS_SPLIT = "train"
@@ -131,8 +130,6 @@ def publish(attributions: types.Artifact, summary: dict[str, Any]) -> None:
         properties.FEATURES: len(summary["features"]),
     }.items():
         attributions.set_int_custom_property(name, count)
-    if summary["status"] == NOT_EXPLAINED:
-        logging.warning("ExplainerGen: not explained: %s", summary["reason"])
 
 
 def _refusal(input_dict: _Artifacts) -> str | None:

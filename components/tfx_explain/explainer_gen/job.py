@@ -70,7 +70,8 @@ from tfx_explain.explainer_gen.transit import travels, typed
 travels(PermutedRows)  # which itself knows numpy alone
 
 progress = logging.getLogger("tfx_explain.progress")
-"""One record a block, with `stage` (`explained` or `permuted`), `rows_done` and `rows_total`: for progress bars."""
+"""For progress bars: one record a block, with `stage` (`explained` or `permuted`), `rows_done` and `rows_total`; and
+one without these before each step that may take long."""
 
 
 def explain_examples(

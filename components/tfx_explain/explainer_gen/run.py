@@ -12,6 +12,7 @@ import apache_beam as beam
 from absl import logging
 
 from tfx_explain.artifacts.fingerprint import model_fingerprint
+from tfx_explain.artifacts.locations import absolute
 from tfx_explain.artifacts.manifest import ArtifactError, Stage
 from tfx_explain.artifacts.pins import PINS_FILE, Pins, Values
 from tfx_explain.artifacts.properties import FORMAT_VERSION
@@ -23,7 +24,7 @@ from tfx_explain.explainer_gen.aggregate import examples_fingerprint
 from tfx_explain.explainer_gen.cost import COST_FILE, Forecast, forecast, report, within_limits
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.explain import NO_REPEATS
-from tfx_explain.explainer_gen.job import explain_examples, release_models
+from tfx_explain.explainer_gen.job import explain_examples, progress, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
 from tfx_explain.explainer_gen.method import method_record
 from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_spec
@@ -103,19 +104,26 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
         categorical_ints=request.categorical_ints,
     )
     expected, lowered = None, None
-    pilot = run_pilot(spec, request.patterns) if config.cost.forecast else None
+    pilot = None
+    if config.cost.forecast:
+        progress.info("loading the model and explaining a few rows, for a forecast")
+        pilot = run_pilot(spec, request.patterns)
     if pilot is not None:
         strata = bool(spec.slicing.columns or spec.slicing.sql)
         config, lowered = within_limits(pilot, config, strata)
         spec = dataclasses.replace(spec, config=config)
         expected = forecast(pilot, config, strata)
         _log_forecast(expected, lowered)
+        progress.info("reading and sampling; at most %d rows, about %.1f minutes", expected.rows, expected.minutes)
+    else:
+        progress.info("reading and sampling, and loading the model")
     partner, no_partner = _partner(spec, reference, fingerprint)
     stage = Stage(request.output)
     started = time.monotonic()
     with make_pipeline() as pipeline:
         explain_examples(pipeline, request.patterns, spec, stage.folder, request.read_batch_size, partner)
     release_models()
+    progress.info("writing the tables and the page")
     seconds = time.monotonic() - started
     job = json.loads(stage.read(JOB_FILE))
     stage.remove(JOB_FILE)
@@ -143,7 +151,8 @@ def run(request: Request, make_pipeline: PipelineFactory) -> dict[str, Any]:
     forwards = job["forward_equivalents"] + job["permutation_forwards"]
     cost = report(expected, lowered, forwards, seconds) | {"donors_from": job["donors_from"]}
     stage.write(COST_FILE, json.dumps(cost, sort_keys=True, indent=1))
-    stage.write(EXAMPLES_FILE, json.dumps({"patterns": [list(p) for p in request.patterns]}, indent=1))
+    patterns = [[index, absolute(pattern)] for index, pattern in request.patterns]
+    stage.write(EXAMPLES_FILE, json.dumps({"patterns": patterns}, indent=1))
     _finish(
         stage, summary, _passed(reference), job["files"], {n: job[n] for n in ("columns", "kept_columns", "target")}
     )

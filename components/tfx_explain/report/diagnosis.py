@@ -12,6 +12,10 @@ from tfx_explain.report.paired import pair_table, part_of, size_of, value_of
 
 _CHANGES: Final = ("model", "data", "both", "neither", "unknown")
 _SLICES: Final = 30
+_CORRELATION: Final = (
+    "Row correlation: of what each model attributes to the feature, over the same rows. 1: the same but for scale and "
+    "offset. 0: unrelated. Below 0: the more the one, the less the other. –: one does not use it, or never varies it."
+)
 
 
 def render_diagnosis(diagnosis: Mapping[str, Any]) -> str:
@@ -34,8 +38,9 @@ def render_diagnosis(diagnosis: Mapping[str, Any]) -> str:
         _banner(diagnosis),
         tag("h2", "By feature"),
         *pair_table(diagnosis["overall"], "diagnosis.json"),
+        *([tag("p", _CORRELATION, class_="note")] if diagnosis["pairs_absent"] is None else []),
         tag("h2", "By slice"),
-        _slices(diagnosis["slices"]),
+        *_slices(diagnosis["slices"], diagnosis.get("min_slice_rows", 0.0)),  # older files have none
         tag("h2", "Upstream"),
         *_lineage(diagnosis),
         tag("h2", "Facts"),
@@ -52,10 +57,16 @@ def _banner(diagnosis: Mapping[str, Any]) -> Html:
     return tag("section", *first, tag("h1", diagnosis["headline"]), sentences, *notes, class_=kind)
 
 
-def _slices(slices: Sequence[Mapping[str, Any]]) -> Html:
+def _slices(slices: Sequence[Mapping[str, Any]], least: float) -> list[Html]:
+    """Slices with at least `least` effective rows, the most moved first; how many have fewer."""
     if not slices:
-        return tag("p", "No slice was compared.", class_="note")
-    ordered = sorted(slices, key=lambda s: (-max((size_of(f) for f in s["features"]), default=0.0), s["name"]))
+        return [tag("p", "No slice was compared.", class_="note")]
+    large = [s for s in slices if (s.get("effective_rows") or 0.0) >= least]
+    small = f"Slices with fewer than {number(least)} effective rows, in diagnosis.json: {len(slices) - len(large)}."
+    left_out = [tag("p", small, class_="note")] if len(large) < len(slices) else []
+    if not large:
+        return left_out
+    ordered = sorted(large, key=lambda s: (-max((size_of(f) for f in s["features"]), default=0.0), s["name"]))
     rows = []
     for entry in ordered[:_SLICES]:
         by_model, by_data = (_largest(entry["features"], part) for part in ("model_part", "data_part"))
@@ -69,7 +80,7 @@ def _slices(slices: Sequence[Mapping[str, Any]]) -> Html:
             ]
         )
     header = ["slice", "paired rows", "model: feature", "part", "data: feature", "part", "mean |prediction change|"]
-    return tag("div", table(header, rows, numeric=(1, 3, 5, 6)), class_="wide")
+    return [tag("div", table(header, rows, numeric=(1, 3, 5, 6)), class_="wide"), *left_out]
 
 
 def _largest(features: Sequence[Mapping[str, Any]], part: str) -> tuple[str, str]:

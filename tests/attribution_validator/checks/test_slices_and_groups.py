@@ -165,7 +165,10 @@ def test_a_removed_feature_that_led_inside_a_slice_needs_approval_though_the_who
 
 @pytest.mark.parametrize(
     ("read", "way_out"),
-    [(249, "give more data, or lower evidence.min_rows_per_slice"), (900, "raise slices.min_rows_per_slice")],
+    [
+        (249, "more data, or write into the policy `evidence: {min_rows_per_slice: 249}`"),
+        (900, "raise slices.min_rows_per_slice"),
+    ],
 )
 def test_a_slice_with_too_few_rows_is_named_once_with_the_way_out(read, way_out):
     verdict = judged(of(sliced(2, night=Part(249)), NIGHT, DAY, read=read), REFERENCE)

@@ -4,25 +4,56 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 REASON, DATE = "WHY", "YYYY-MM-DD"
 """What stands where the person must decide."""
 _NAMED = 5
+_WRITE = "write into the policy"
 
 
-def approve(features: Sequence[str]) -> str:
-    """Where and what to write to approve features that came or went; of many the first few, as a pattern."""
-    entries = (f"{{name: {_quoted(feature)}, reason: {REASON}, until: {DATE}}}" for feature in features[:_NAMED])
+def approve(features: Sequence[str], share: float | None = None) -> str:
+    """Where and what to write to approve features that came or went; of many the first few, as a pattern.
+
+    Args:
+      features: their names.
+      share: in [0, 1], what each is to be let carry; None where the cap of any feature will do.
+    """
+    more = "" if share is None else f", max_share: {_room(share):g}"
+    entries = (f"{{name: {_quoted(f)}, reason: {REASON}, until: {DATE}{more}}}" for f in features[:_NAMED])
     others = ", and the others likewise" if len(features) > _NAMED else ""
-    return f"write into the policy `approved_features: [{', '.join(entries)}]`{others}"
+    return f"{_WRITE} `approved_features: [{', '.join(entries)}]`{others}"
 
 
 def lead(feature: str, share: float) -> str:
     """Where and what to write to let a feature or group carry its share, in [0, 1]: the next twentieth above it."""
-    cap = min(math.floor(20 * share + 1) / 20, 1.0) if math.isfinite(share) else 1.0
-    entry = f"{_quoted(feature)}: {{max_share: {cap:g}, reason: {REASON}}}"
-    return f"write into the policy `dominant_features: {{{entry}}}`"
+    entry = f"{_quoted(feature)}: {{max_share: {_room(share):g}, reason: {REASON}}}"
+    return f"{_WRITE} `dominant_features: {{{entry}}}`"
+
+
+def decide_alone() -> str:
+    """Where and what to write to have the checks that need no reference decide for a time."""
+    return f"{_WRITE} `without_reference: {{absolute_checks_decide: {{until: {DATE}}}}}`"
+
+
+def ask_less(setting: str, value: float) -> str:
+    """Where and what to write to ask for less evidence: `value` rounded down to one digit, or to whole rows."""
+    if value >= 1:
+        return f"{_WRITE} `evidence: {{{setting}: {math.floor(value)}}}`"
+    places = math.ceil(-math.log10(value)) if value > 0 else 0
+    least = math.floor(value * 10**places) / 10**places
+    return f"{_WRITE} `evidence: {{{setting}: {least:.{places}f}}}`"
+
+
+def written(sentence: str) -> str:
+    """The YAML that a sentence tells to write; empty where it tells nothing."""
+    found = re.search(f"{_WRITE} `([^`]*)`", sentence)
+    return found.group(1) if found else ""
+
+
+def _room(share: float) -> float:
+    return min(math.floor(20 * share + 1) / 20, 1.0) if math.isfinite(share) else 1.0
 
 
 def _quoted(name: str) -> str:

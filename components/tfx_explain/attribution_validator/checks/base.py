@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfx_explain.attribution_validator.checks.advice import ask_less
 from tfx_explain.attribution_validator.checks.units import SHARE, UNITS, allowed, bounds
 from tfx_explain.config import Approval, EvidenceFloor, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
@@ -257,9 +258,13 @@ class Evidence:
         return self._known_in_slices.get(slice_name, {}).get(feature, overall)
 
     def share_cap(self, config: ValidationConfig) -> float:
-        """The cap on one feature's share: the policy's, else max(0.4, 0.3 + 1/F) for F raw features."""
-        if config.checks.max_share.threshold is not None:
-            return config.checks.max_share.threshold
+        """The cap on one feature's share: the policy's, else the default."""
+        threshold = config.checks.max_share.threshold
+        return self.default_share_cap if threshold is None else threshold
+
+    @property
+    def default_share_cap(self) -> float:
+        """max(0.4, 0.3 + 1/F) for F raw features: more is unusual, and often a leak of the label."""
         raw = {part for f in self.candidate.used_features for part in f.split(" x ")}
         return min(1.0, max(0.4, 0.3 + 1 / max(len(raw), 1)))
 
@@ -304,7 +309,7 @@ def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> 
         way_out = (
             f"raise slices.min_rows_per_slice of ExplainConfig ({rest} more rows of it were read)"
             if rest > 0
-            else "the data hold no more of it, so give more data, or lower evidence.min_rows_per_slice"
+            else f"the data hold no more of it, so give more data, or {ask_less('min_rows_per_slice', effective)}"
         )
         sentence = (
             f"Only {effective:.0f} effective rows were explained ({explained} distinct ones of {part.rows_read} read), "
@@ -317,7 +322,7 @@ def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> 
         sentence = (
             f"Its total attribution is {ratio:.2g} times that of all rows; below {floor.min_total_attribution:.2g} "
             "shares mean nothing, since the model gives these rows what it gives the input baseline. Look why, or "
-            "lower evidence.min_total_attribution."
+            f"{ask_less('min_total_attribution', ratio)}."
         )
         return Shortfall(sentence, ratio, floor.min_total_attribution)
     return None

@@ -54,20 +54,24 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
                 f"{part.where}{feature!r} is new: no model that passed used it. It carries {carried} of the "
                 f"attribution, {percent(rule.threshold)} need no approval."
             )
-        approval, limit = evidence.approval(feature, config), 0.0
+        approval, own = evidence.approval(feature, config), config.dominant_features.get(feature)
         if approval is None:
             unapproved.append(i)
-        else:
-            own = config.dominant_features.get(feature)
-            limit = approval.max_share or (own.max_share if own else evidence.share_cap(config))
-        if verdict != "PASS" and approval is not None and judge(measure(shares[:, i], part.filled), limit) != "PASS":
-            sentence += f" Its approval reaches to {percent(limit)}; give it a max_share of its own to go further."
+        limit = approval.max_share if approval is not None and approval.max_share else None
+        limit = limit or (own.max_share if own else evidence.share_cap(config))
+        whole = measure(shares[:, i], part.filled)
+        within = judge(whole, limit) == "PASS"
+        enough = None if within else max(whole.value, whole.high)
+        if verdict != "PASS" and approval is not None and not within:
+            sentence += (
+                f" Its approval reaches to {percent(limit)}; to go further, replace it: {approve([feature], enough)}."
+            )
         elif verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif verdict != "PASS":
-            if verdict == "NEEDS_APPROVAL" and measured.value > evidence.share_cap(config):
+            if shares[0, i] > evidence.default_share_cap:
                 sentence += " A feature that carries a model is often a leak of the label."
-            sentence += f" If it may be used, {approve([feature])}.{_ended(feature, config)}"
+            sentence += f" If it may be used, {approve([feature], enough)}.{_ended(feature, config)}"
             sentence += uncertain(verdict, measured, rule.threshold, part.name, SHARE)
         out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
