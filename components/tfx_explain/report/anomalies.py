@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
 from tfx_explain.report.by_value import by_value_sections
-from tfx_explain.report.formats import interval, number, text
+from tfx_explain.report.formats import text
 from tfx_explain.report.html import Html, joined, page, table, tag
 from tfx_explain.report.metric_change import metric_change
+from tfx_explain.report.units import cells
 
 _COLORS: Final = {"PASS": "good", "FAIL": "bad", "NEEDS_APPROVAL": "bad", "INCONCLUSIVE": "bad", "NO_REFERENCE": "bad"}
 _SEVERITIES: Final = ("block", "warn", "off")
@@ -96,9 +97,7 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
             _badge(result),
             *([text(result.get("slice"))] if sliced else []),
             text(result.get("feature")),
-            number(result.get("value")),
-            interval(result.get("low"), result.get("high")),
-            number(result.get("threshold")),
+            *cells(result),
             str(result["sentence"]),
         ]
         for result in results

@@ -98,10 +98,12 @@ td.number { white-space: pre; }
 td.text { min-width: 60px; }
 .features td:first-child { min-width: 180px; }
 .features td:last-child { min-width: 60px; }
-.checks td:first-child, .checks td:nth-child(3) { min-width: 125px; }
+.checks td:first-child { overflow-wrap: normal; white-space: nowrap; }
+.checks td.text:nth-child(3) { min-width: 125px; }
 .checks td:last-child { min-width: 330px; }
 .slices td.text { min-width: 210px; }
 .values table { width: auto; min-width: 50%; }
+.values td { white-space: nowrap; }
 details { margin: 10px 0; }
 summary { padding: 4px 0; cursor: pointer; font-weight: 600; }
 details details { margin: 0; padding: 0 14px 6px; }
@@ -118,5 +120,12 @@ details details summary { font-size: 13px; font-weight: 400; }
 .badge.bad { background: var(--bad); }
 .badge.warn { background: #fff; color: var(--warn); box-shadow: inset 0 0 0 1.5px var(--warn); }
 .facts td:first-child { width: 220px; color: var(--soft); }
+@media (max-width: 600px) {
+  main { padding: 12px 10px 40px; }
+  .banner { padding: 14px; }
+  table { width: max-content; min-width: 100%; }
+  td { max-width: 330px; }
+  .checks td:first-child, .checks th:first-child { position: sticky; left: 0; background: #eef1f4; }
+}
 @media print { body { background: #fff; } }
 """

@@ -99,7 +99,7 @@ def test_a_leak_inside_a_slice_is_found_though_the_whole_looks_honest():
     assert verdicts(later, "share_change") == {"overall": "PASS", AT_NIGHT: "FAIL", BY_DAY: "PASS"}
     result = one(later, "share_change", AT_NIGHT)
     assert (result.feature, result.severity) == ("c", "block")
-    assert result.sentence.startswith("In slice hour=3: 'c' carries") and "a change of 0.3" in result.sentence
+    assert result.sentence.startswith("In slice hour=3: 'c' carries") and "a change of 3" in result.sentence
     assert not first.blessed and not later.blessed
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tfx_explain.attribution_validator.checks.units import SHARE, UNITS, allowed, bounds
 from tfx_explain.config import Approval, EvidenceFloor, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.comparisons import Profiles, moved_inputs, part_behind
@@ -33,6 +34,7 @@ class Result:
       severity: `block`, `warn` or `off`; whatever is not PASS blocks under `block`.
       sentence: for the person on call: what was found, how much is allowed, where to look.
       feature: a feature, or the name of a group of features.
+      unit: of the numbers: SHARE, RATIO or INVERSE of `units`; None: that of the check, else plain numbers.
     """
 
     check: str
@@ -45,6 +47,7 @@ class Result:
     low: float | None = None
     high: float | None = None
     threshold: float | None = None
+    unit: str | None = None
 
     @property
     def blocks(self) -> bool:
@@ -53,7 +56,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON; what is not finite becomes null."""
-        data = dataclasses.asdict(self)
+        data = dataclasses.asdict(self) | {"unit": self.unit or UNITS.get(self.check)}
         for key in ("value", "low", "high", "threshold"):
             if data[key] is not None and not np.isfinite(data[key]):
                 data[key] = None
@@ -271,11 +274,12 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Shortfall:
-    """Why a slice cannot be judged: a sentence, what was found, and what is asked for."""
+    """Why a slice cannot be judged: a sentence, what was found, what is asked for, and in which unit."""
 
     sentence: str
     value: float
     threshold: float
+    unit: str | None = None
 
 
 def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> Shortfall | None:
@@ -294,7 +298,7 @@ def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> 
             f"{100 * failed:.2f} % of its rows could not be explained, {100 * floor.max_failed_weight_per_slice:.2f} % "
             "are allowed in a required slice: the report lists why."
         )
-        return Shortfall(sentence, failed, floor.max_failed_weight_per_slice)
+        return Shortfall(sentence, failed, floor.max_failed_weight_per_slice, SHARE)
     if not effective >= floor.min_rows_per_slice:
         rest = part.rows_read - explained
         way_out = (
@@ -349,6 +353,7 @@ def result(
     threshold: float,
     feature: str | None,
     slice_name: str = OVERALL,
+    unit: str | None = None,
 ) -> Result:
     """A result with its numbers."""
     return Result(
@@ -362,6 +367,7 @@ def result(
         low=measured.low,
         high=measured.high,
         threshold=threshold,
+        unit=unit,
     )
 
 
@@ -370,14 +376,17 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %" if np.isfinite(value) else "an unknown share"
 
 
-def uncertain(verdict: Verdict, measured: Measured, threshold: float, slice_name: str = OVERALL) -> str:
+def uncertain(
+    verdict: Verdict, measured: Measured, threshold: float, slice_name: str = OVERALL, unit: str | None = None
+) -> str:
     """For an interval that straddles the threshold, why that is no pass."""
     if verdict != "INCONCLUSIVE":
         return ""
     if not np.isfinite([measured.low, measured.high]).all():
         return " It could not be measured on these rows."
     setting = "max_examples" if slice_name == OVERALL else "slices.min_rows_per_slice of ExplainConfig"
+    low, high = bounds(measured.low, measured.high, unit)
     return (
-        f" The interval {measured.low:.3g} to {measured.high:.3g} straddles the threshold {threshold:.3g}: "
+        f" The interval {low} to {high} straddles the threshold {allowed(threshold, unit)}: "
         f"explain more rows ({setting}) to decide."
     )

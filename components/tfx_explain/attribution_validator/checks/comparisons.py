@@ -8,6 +8,7 @@ import numpy as np
 
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, SliceEvidence, judge, result, uncertain
 from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
+from tfx_explain.attribution_validator.checks.units import UNITS
 from tfx_explain.config import Check
 from tfx_explain.engine.aggregates.comparisons import Profiles
 from tfx_explain.engine.aggregates.intervals import Measured
@@ -52,7 +53,9 @@ def compare_features(
         verdict, feature = judge(measured, rule.threshold), part.common[top]
         sentence = part.where + describe(part, top, measured)
         if verdict != "PASS":
-            sentence += part.moved_sentence(feature) + uncertain(verdict, measured, rule.threshold, part.name)
+            sentence += part.moved_sentence(feature) + uncertain(
+                verdict, measured, rule.threshold, part.name, UNITS.get(name)
+            )
         out.append(result(name, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
         if together is not None and verdict == "PASS" and (found := together(part, table)) is not None:
             out.append(found)

@@ -1,6 +1,7 @@
 """Completeness: the attributions of nearly every row add up to its prediction's distance from the baseline's."""
 
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, SliceEvidence, judge, result, uncertain
+from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import COMPLETE_METHODS, ValidationConfig
 from tfx_explain.engine.aggregates.intervals import Measured
 from tfx_explain.engine.aggregates.metrics import unconverged_fraction
@@ -37,7 +38,7 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
     )
     if verdict != "PASS":
         sentence += " Raise repair_steps, or look for a steep or singular transform." + uncertain(
-            verdict, measured, rule.threshold, part.name
+            verdict, measured, rule.threshold, part.name, SHARE
         )
         uncovered = evidence.candidate.uncovered_features
         for feature, operation in evidence.candidate.blocked.items():

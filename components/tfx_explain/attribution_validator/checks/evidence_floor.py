@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
+from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import ValidationConfig
+from tfx_explain.names import OVERALL
 
 CHECK = "evidence_floor"
 
@@ -40,8 +42,11 @@ def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     rows, failed = model.statistics.effective_rows, model.statistics.failed_weight_fraction
     out = []
 
-    def short(sentence: str, value: float, threshold: float, feature: str | None = None) -> None:
-        out.append(Result(CHECK, "INCONCLUSIVE", "block", sentence, feature=feature, value=value, threshold=threshold))
+    def short(
+        sentence: str, value: float, threshold: float, feature: str | None = None, unit: str | None = None
+    ) -> None:
+        numbers = (feature, OVERALL, value, None, None, threshold, unit)
+        out.append(Result(CHECK, "INCONCLUSIVE", "block", sentence, *numbers))
 
     if not rows >= floor.min_effective_rows:
         short(
@@ -71,6 +76,7 @@ def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             "allowed: the report lists why (unreadable, not finite, or refused by the model's parser).",
             failed,
             floor.max_failed_weight,
+            unit=SHARE,
         )
     for feature in model.uncovered_features:
         through = f"{model.blocked[feature]}, which has no" if feature in model.blocked else "steps without a"
@@ -127,7 +133,14 @@ def _slices(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
         if short is not None:
             sentence = f"In slice {name}: {short.sentence}"
             yield Result(
-                CHECK, "INCONCLUSIVE", "block", sentence, slice=name, value=short.value, threshold=short.threshold
+                CHECK,
+                "INCONCLUSIVE",
+                "block",
+                sentence,
+                slice=name,
+                value=short.value,
+                threshold=short.threshold,
+                unit=short.unit,
             )
         else:
             rows = part.statistics.effective_rows

@@ -15,6 +15,7 @@ from tfx_explain.attribution_validator.checks.base import (
     uncertain,
 )
 from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
+from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import Severity, ValidationConfig
 from tfx_explain.engine.aggregates.groups import Group
 
@@ -84,7 +85,7 @@ def _check_slice(
         sentence = f"{part.where}{sentence}; {why} {percent(limit)}."
         if verdict != "PASS":
             sentence += f"{hint} {lead(name, max(measured.value, measured.high))}."
-            sentence += uncertain(verdict, measured, limit, part.name)
+            sentence += uncertain(verdict, measured, limit, part.name, SHARE)
         return result(CHECK, verdict, severity, sentence, measured, limit, name, part.name)
 
     plain = [i for i, f in enumerate(features) if f not in config.dominant_features]

@@ -15,6 +15,7 @@ from tfx_explain.attribution_validator.checks.base import (
     result,
     uncertain,
 )
+from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import ValidationConfig
 from tfx_explain.engine.aggregates.intervals import Measured, measure
 
@@ -67,7 +68,7 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
             if verdict == "NEEDS_APPROVAL" and measured.value > evidence.share_cap(config):
                 sentence += " A feature that carries a model is often a leak of the label."
             sentence += f" If it may be used, {approve([feature])}.{_ended(feature, config)}"
-            sentence += uncertain(verdict, measured, rule.threshold, part.name)
+            sentence += uncertain(verdict, measured, rule.threshold, part.name, SHARE)
         out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
         out.append(_together(evidence, config, part, unapproved, shares))
@@ -90,7 +91,7 @@ def _together(
     )
     if verdict != "PASS":
         sentence += f" If they may be used, {approve([features[i] for i in columns])}."
-        sentence += uncertain(verdict, measured, rule.threshold, part.name)
+        sentence += uncertain(verdict, measured, rule.threshold, part.name, SHARE)
     return result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, part.name)
 
 

@@ -15,6 +15,7 @@ from tfx_explain.attribution_validator.checks.base import (
 )
 from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
 from tfx_explain.attribution_validator.checks.comparisons import compare_features
+from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import ValidationConfig
 from tfx_explain.engine.aggregates.comparisons import Profiles, share_changes
 from tfx_explain.engine.aggregates.intervals import Measured, measure
@@ -42,7 +43,8 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         among = "" if set(part.common) == set(part.statistics.features) else " of the common features"
         return (
             f"{part.common[top]!r} carries {percent(now)} of the attribution{among}, {percent(before)} in "
-            f"{evidence.reference.name}: a change of {measured.value:.3f}, allowed is {rule.threshold:.3g}."
+            f"{evidence.reference.name}: a change of {100 * measured.value:.1f} percentage points, allowed are "
+            f"{100 * rule.threshold:.3g}."
         )
 
     def together(part: SliceEvidence, changes: np.ndarray) -> Result | None:
@@ -56,7 +58,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             f"{part.where}{percent(measured.value)} of the attribution lie on other features than in {name}, allowed "
             f"are {percent(limit)}; no feature alone moved by much." + part.moved_sentence(None)
         )
-        sentence += uncertain(verdict, measured, limit, part.name)
+        sentence += uncertain(verdict, measured, limit, part.name, SHARE)
         return result(CHECK, verdict, rule.severity, sentence, measured, limit, None, part.name)
 
     return [*compare_features(CHECK, rule, evidence, share_changes, describe, together), *_groups(evidence, config)]
@@ -77,12 +79,13 @@ def _groups(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
         verdict, (name, members) = judge(measured, rule.threshold), part.groups[top]
         sentence = (
             f"{part.where}{' and '.join(repr(m) for m in members[:3])}{' and others' if len(members) > 3 else ''}, "
-            f"together {percent(float(part.group_shares[0, top]))} of the attribution, carry {measured.value:.3f} more "
-            f"than all of them did in {evidence.reference.name}, allowed is {rule.threshold:.3g}."
+            f"together {percent(float(part.group_shares[0, top]))} of the attribution, carry "
+            f"{100 * measured.value:.1f} percentage points more than all of them did in {evidence.reference.name}, "
+            f"allowed are {100 * rule.threshold:.3g}."
         )
         if verdict != "PASS":
             sentence += " A leak of the label that stands in several columns rises like this."
-            sentence += part.moved_sentence(None) + uncertain(verdict, measured, rule.threshold, part.name)
+            sentence += part.moved_sentence(None) + uncertain(verdict, measured, rule.threshold, part.name, SHARE)
         yield result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, name, part.name)
 
 

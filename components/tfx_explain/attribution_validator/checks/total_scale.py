@@ -9,6 +9,7 @@ import numpy as np
 
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, judge, result, uncertain
 from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
+from tfx_explain.attribution_validator.checks.units import RATIO, allowed, ratio_unit
 from tfx_explain.config import ValidationConfig
 from tfx_explain.engine.aggregates.comparisons import Profiles, log_scale
 from tfx_explain.engine.aggregates.intervals import measure
@@ -29,13 +30,14 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     measured = measure(np.abs(log_scale(evidence.profiles, before)), evidence.overall.filled)
     verdict = judge(measured, rule.threshold)
     ratio = float(evidence.profiles.total[0]) / float(before.total[0] or math.nan)
+    unit = ratio_unit(ratio - 1)
     sentence = (
         f"The total attribution is {ratio:.2f} times that of {evidence.reference.name}, allowed is "
-        f"{_allowed(rule.threshold)}."
+        f"{allowed(rule.threshold, RATIO)}."
     )
     if verdict != "PASS":
-        sentence += _HINT + evidence.moved_sentence(None) + uncertain(verdict, measured, rule.threshold)
-    overall = result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None)
+        sentence += _HINT + evidence.moved_sentence(None) + uncertain(verdict, measured, rule.threshold, unit=unit)
+    overall = result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, unit=unit)
     return [overall, *_slices(evidence, config, before)]
 
 
@@ -58,15 +60,12 @@ def _slices(evidence: Evidence, config: ValidationConfig, overall: Profiles) -> 
     for (part, before), table, low in zip(compared, tables, lows, strict=True):
         _, measured = largest(table, low, part.filled)
         verdict = judge(measured, rule.threshold)
+        unit = ratio_unit(float(log_scale(part.profiles, before, common)[0] - change[0]))
         sentence = (
             f"{part.where}The attribution is {math.exp(float(log_scale(part.profiles, before, common)[0])):.2f} times "
             f"that of {evidence.reference.name}, in all rows {math.exp(float(change[0])):.2f} times; allowed is "
-            f"{_allowed(rule.threshold)} as much."
+            f"{allowed(rule.threshold, RATIO)} as much."
         )
         if verdict != "PASS":
-            sentence += part.moved_sentence(None) + uncertain(verdict, measured, rule.threshold, part.name)
-        yield result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, part.name)
-
-
-def _allowed(threshold: float) -> str:
-    return f"{math.exp(-threshold):.2f} to {math.exp(threshold):.2f} times"
+            sentence += part.moved_sentence(None) + uncertain(verdict, measured, rule.threshold, part.name, unit)
+        yield result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, part.name, unit)

@@ -14,6 +14,7 @@ from tfx_explain.attribution_validator.checks.base import (
     result,
     uncertain,
 )
+from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import ValidationConfig
 from tfx_explain.engine.aggregates.intervals import measure
 
@@ -96,6 +97,6 @@ def _together(
         f"{percent(measured.value)} in {reference.name} and carry next to nothing now, {percent(limit)} are allowed: "
         "they look unplugged, constant or imputed."
         + part.moved_sentence(None)
-        + uncertain(verdict, measured, limit, part.name)
+        + uncertain(verdict, measured, limit, part.name, SHARE)
     )
     return result(CHECK, verdict, rule.severity, sentence, measured, limit, None, part.name)
