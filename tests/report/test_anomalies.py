@@ -79,7 +79,14 @@ def test_only_features_that_refuse_are_red():
 
 def test_the_models_compared_with_are_named():
     data = anomalies(CAP)
-    assert f"fingerprint {'b' * 64}, model_id 6, model_uri /models/6" in Page(render_anomalies(data)).text
+    last = "The last model that passed, with which the checks compare:"
+    assert f"{last} /models/6 (id 6, files bbbbbbbbbbbb)" in Page(render_anomalies(data)).text
+    older = {"fingerprint": "c" * 64, "model_uri": "/models/5", "model_id": None}
+    text = Page(render_anomalies(data | {"reference": [older, *data["reference"]]})).text
+    assert f"{last} /models/6 (id 6, files bbbbbbbbbbbb) Passed before: /models/5 (files cccccccccccc)" in text
+    own = older | {"fingerprint": "a" * 64}
+    text = Page(render_anomalies(data | {"reference": [*data["reference"], own]})).text
+    assert text.index("This model, which passed before: /models/5") < text.index(f"{last} /models/6")
     alone = Page(render_anomalies(data | {"reference": []}))
     assert "No model that passed was at hand to compare with." in alone.text
 
@@ -120,3 +127,26 @@ def test_equal_input_gives_equal_bytes():
 def test_what_cannot_be_read_is_refused(data, message):
     with pytest.raises(ValueError, match=message):
         render_anomalies(data)
+
+
+def test_what_to_do_stands_with_what_to_paste():
+    steps = [{"what": "Approve <it>.", "policy": 'a:\n  - "<b>"'}, {"what": "Train again.", "policy": None}]
+    text = render_anomalies(anomalies(CAP) | {"next_steps": steps})
+    assert 'What to do now Approve <it>. a: - "<b>" Train again. All checks' in Page(text).text
+    assert "a:\n  - &quot;&lt;b&gt;&quot;</code></pre>" in text
+    assert "What to do now" not in Page(render_anomalies(anomalies(CAP) | {"next_steps": []})).text
+
+
+def test_the_model_and_evaluators_result_are_named():
+    data = anomalies(CAP) | {"model_id": "37"}
+    text = Page(render_anomalies(data, summary({"leak": 1.0}) | {"evaluation": "/evaluation/38"})).text
+    assert "Model /models/7 (id 37, files aaaaaaaaaaaa)" in text
+    assert "Evaluator's result of this model: /evaluation/38" in text
+    assert "Evaluator's result" not in Page(render_anomalies(data, summary({"leak": 1.0}))).text
+
+
+def test_what_stands_between_backticks_is_code():
+    one, two = result("x", "FAIL", sentence="Write `<a>: 1` now."), result("y", "FAIL", sentence="A ` alone")
+    text = render_anomalies(anomalies(one, two))
+    assert text.count("Write <code>&lt;a&gt;: 1</code> now.") == 2
+    assert "A ` alone" in text

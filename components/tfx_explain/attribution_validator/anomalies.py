@@ -10,6 +10,7 @@ from tfx_explain.artifacts.locations import absolute
 from tfx_explain.artifacts.manifest import Stage, read_manifest, verify
 from tfx_explain.attribution_validator.by_value import by_value
 from tfx_explain.attribution_validator.evidence import Judged
+from tfx_explain.attribution_validator.next_steps import next_steps
 from tfx_explain.config import ValidationConfig
 from tfx_explain.report.anomalies import render_anomalies
 
@@ -36,18 +37,27 @@ def read_anomalies(uri: str) -> dict[str, Any]:
     return manifest.read_json(ANOMALIES_FILE)
 
 
-def write_anomalies(uri: str, judged: Judged, config: ValidationConfig) -> dict[str, Any]:
-    """Writes a finished artifact; gives anomalies.json's content."""
+def write_anomalies(uri: str, judged: Judged, config: ValidationConfig, model_id: str | None = None) -> dict[str, Any]:
+    """Writes a finished artifact; gives anomalies.json's content.
+
+    Args:
+      uri: the folder.
+      judged: the verdict, and what it was reached from.
+      config: the policy.
+      model_id: of the model's artifact, as Evaluator's blessing has it; None without a pipeline.
+    """
     candidate, reference = judged.candidate, judged.reference
     data = judged.verdict.to_dict() | {
         "gate_id": config.gate_id,
         "policy": json.loads(config.to_json()),
         "model": dict(candidate.summary["model"]) if candidate else {},
+        "model_id": model_id,
         "reference": [
             {"fingerprint": m.fingerprint, "model_uri": m.model_uri, "model_id": m.model_id}
             for m in (reference.models if reference else ())
         ],
         "by_value": by_value(judged),
+        "next_steps": next_steps(judged.verdict.results),
     }
     if candidate is not None and judged.reference_uris and not data["blessed"]:
         data["diagnose"] = diagnose_command(candidate.manifest.uri, judged.reference_uris[-1], uri)

@@ -56,7 +56,7 @@ class Executor(base_executor.BaseExecutor):
         judged = _of_this_model(judged, fingerprint, model)
 
         anomalies = artifact_utils.get_single_instance(output_dict["anomalies"])
-        _publish_anomalies(anomalies, judged, config)
+        _publish_anomalies(anomalies, judged, config, str(model.id))
         _publish_reference(output_dict["new_reference"], judged, config, model, fingerprint)
         # Last: a blessing exists only once everything that explains it does.
         _publish_blessing(artifact_utils.get_single_instance(output_dict["blessing"]), incoming, model, judged, config)
@@ -117,8 +117,8 @@ def _of_this_model(judged: Judged, fingerprint: str | None, model: types.Artifac
     return Judged(GateVerdict(results), judged.candidate, judged.reference, judged.reference_uris)
 
 
-def _publish_anomalies(anomalies: types.Artifact, judged: Judged, config: ValidationConfig) -> None:
-    write_anomalies(anomalies.uri, judged, config)
+def _publish_anomalies(anomalies: types.Artifact, judged: Judged, config: ValidationConfig, model_id: str) -> None:
+    write_anomalies(anomalies.uri, judged, config, model_id)
     blocking = judged.verdict.blocking
     anomalies.set_int_custom_property(properties.BLESSED, int(judged.verdict.blessed))
     anomalies.set_int_custom_property(properties.BLOCKING, len(blocking))

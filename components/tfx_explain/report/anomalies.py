@@ -8,7 +8,7 @@ from typing import Any, Final
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
 from tfx_explain.report.by_value import by_value_sections
 from tfx_explain.report.formats import text
-from tfx_explain.report.html import Html, joined, page, table, tag
+from tfx_explain.report.html import Html, joined, page, prose, table, tag
 from tfx_explain.report.metric_change import metric_change
 from tfx_explain.report.units import cells
 
@@ -45,9 +45,10 @@ def render_anomalies(
         f"{verdict} · attribution gate",
         _banner(anomalies, verdict, metric_change(summary, passed, not anomalies["blessed"])),
         *by_value_sections(anomalies, summary),
+        *_next_steps(anomalies),
         tag("h2", "All checks"),
         _check_table(results),
-        *_compared(anomalies),
+        *_compared(anomalies, summary),
         *_model_sections(summary, passed, results),
     )
 
@@ -64,12 +65,12 @@ def _urgency(result: Mapping[str, Any]) -> tuple[bool, int]:
 def _banner(anomalies: Mapping[str, Any], verdict: str, metrics: Html) -> Html:
     sentences = anomalies["blocking"]
     warned = _warnings(anomalies["results"])
-    model = tag("p", "Model ", tag("code", text(anomalies["model"].get("uri"))), class_="soft")
+    model = tag("p", "Model ", _model(anomalies["model"], "uri", anomalies.get("model_id")), class_="soft")
     if anomalies["blessed"]:
         consequence = "Every check that blocks has passed: Pusher may push this model."
         return tag("section", tag("h1", verdict), tag("p", consequence), warned, metrics, model, class_="banner good")
     consequence = "Pusher does not push this model."
-    reasons = tag("ol", *(tag("li", str(sentence)) for sentence in sentences)) if sentences else Html()
+    reasons = tag("ol", *(tag("li", prose(str(sentence))) for sentence in sentences)) if sentences else Html()
     command = anomalies.get("diagnose")
     upstream = " With --metadata and the SQLite file of ML Metadata it also says what differs upstream."
     way = tag("p", "What changed, the model or the data: ", tag("code", str(command)), upstream) if command else Html()
@@ -98,7 +99,7 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
             *([text(result.get("slice"))] if sliced else []),
             text(result.get("feature")),
             *cells(result),
-            str(result["sentence"]),
+            prose(str(result["sentence"])),
         ]
         for result in results
     ]
@@ -118,19 +119,41 @@ def _badge(result: Mapping[str, Any]) -> Html:
     return joined((badge, "\n", tag("span", does, class_="note")))
 
 
-def _compared(anomalies: Mapping[str, Any]) -> list[Html]:
-    """Which models this one was compared with."""
-    references = anomalies.get("reference") or ()
+def _next_steps(anomalies: Mapping[str, Any]) -> list[Html]:
+    """The ways out of a refusal."""
+    steps: Sequence[Mapping[str, Any]] = anomalies.get("next_steps") or ()
+    if not steps:
+        return []
+    lines = (
+        tag("li", str(step["what"]), *([tag("pre", tag("code", str(step["policy"])))] if step["policy"] else []))
+        for step in steps
+    )
+    return [tag("h2", "What to do now"), tag("ul", *lines)]
+
+
+def _compared(anomalies: Mapping[str, Any], summary: Mapping[str, Any] | None) -> list[Html]:
+    """Which models this one was compared with, the newest first, and where Evaluator's result lies."""
+    evaluation = None if summary is None else summary.get("evaluation")
+    beside = [tag("p", "Evaluator's result of this model: ", tag("code", str(evaluation)))] if evaluation else []
+    references = list(reversed(anomalies.get("reference") or ()))
     if not references:
-        return [tag("p", "No model that passed was at hand to compare with.", class_="note")]
-    names = joined(tag("li", tag("code", _reference_name(reference))) for reference in references)
-    return [tag("h2", "Compared with"), tag("ul", names)]
+        return [tag("p", "No model that passed was at hand to compare with.", class_="note"), *beside]
+    own = anomalies["model"].get("fingerprint")
+    newest = next((r for r in references if r.get("fingerprint") != own), references[0])
+    lines = []
+    for reference in references:
+        role = "Passed before" if reference.get("fingerprint") != own else "This model, which passed before"
+        if reference is newest:
+            role = "The last model that passed, with which the checks compare"
+        lines.append(tag("li", f"{role}: ", _model(reference, "model_uri", reference.get("model_id"))))
+    return [tag("h2", "Compared with"), tag("ul", *lines), *beside]
 
 
-def _reference_name(reference: object) -> str:
-    if isinstance(reference, Mapping):
-        return ", ".join(f"{key} {value}" for key, value in sorted(reference.items()) if value is not None)
-    return str(reference)
+def _model(model: Mapping[str, Any], uri: str, model_id: object) -> Html:
+    """Where a model lies, and how to tell it from others."""
+    known = (("id ", model_id), ("files ", str(model.get("fingerprint") or "")[:12]))
+    names = ", ".join(f"{word}{value}" for word, value in known if value not in (None, ""))
+    return joined((tag("code", text(model.get(uri))), f" ({names})" if names else ""))
 
 
 def _model_sections(

@@ -25,6 +25,14 @@ def joined(parts: Iterable[str]) -> Html:
     return Html("".join(map(escaped, parts)))
 
 
+def prose(text: str) -> Html:
+    """A sentence; what stands in it between backticks is code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one is not closed
+        return escaped(text)
+    return joined(tag("code", part) if i % 2 else part for i, part in enumerate(parts))
+
+
 def tag(name: str, *children: str, **attributes: str) -> Html:
     """An element; attribute names may end in `_` where Python reserves the word."""
     opening = "".join(f' {key.rstrip("_")}="{escaped(value)}"' for key, value in attributes.items())
@@ -76,6 +84,8 @@ p { margin: 6px 0; max-width: 90ch; }
 ol, ul { margin: 10px 0 0; padding-left: 24px; }
 li { margin: 6px 0; max-width: 90ch; }
 code { font: 13px "Liberation Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+pre { margin: 6px 0; padding: 8px 12px; overflow-x: auto; background: #fff; border: 1px solid var(--line);
+  border-radius: 6px; }
 .banner { padding: 18px 22px; border-radius: 8px; border-left: 8px solid var(--soft); background: #fff; }
 .banner.good { border-color: var(--good); background: #e9f5ee; }
 .banner.good h1 { color: var(--good); }

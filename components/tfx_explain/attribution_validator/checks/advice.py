@@ -20,15 +20,15 @@ def approve(features: Sequence[str], share: float | None = None) -> str:
       features: their names.
       share: in [0, 1], what each is to be let carry; None where the cap of any feature will do.
     """
-    more = "" if share is None else f", max_share: {_room(share):g}"
-    entries = (f"{{name: {_quoted(f)}, reason: {REASON}, until: {DATE}{more}}}" for f in features[:_NAMED])
+    more = "" if share is None else f", max_share: {cap_above(share):g}"
+    entries = (f"{{name: {quoted(f)}, reason: {REASON}, until: {DATE}{more}}}" for f in features[:_NAMED])
     others = ", and the others likewise" if len(features) > _NAMED else ""
     return f"{_WRITE} `approved_features: [{', '.join(entries)}]`{others}"
 
 
 def lead(feature: str, share: float) -> str:
     """Where and what to write to let a feature or group carry its share, in [0, 1]: the next twentieth above it."""
-    entry = f"{_quoted(feature)}: {{max_share: {_room(share):g}, reason: {REASON}}}"
+    entry = f"{quoted(feature)}: {{max_share: {cap_above(share):g}, reason: {REASON}}}"
     return f"{_WRITE} `dominant_features: {{{entry}}}`"
 
 
@@ -52,10 +52,11 @@ def written(sentence: str) -> str:
     return found.group(1) if found else ""
 
 
-def _room(share: float) -> float:
+def cap_above(share: float) -> float:
+    """The next twentieth above a share, at most 1."""
     return min(math.floor(20 * share + 1) / 20, 1.0) if math.isfinite(share) else 1.0
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """A name as YAML takes it whatever it holds."""
     return json.dumps(name, ensure_ascii=False)

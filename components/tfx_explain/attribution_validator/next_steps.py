@@ -1,0 +1,103 @@
+"""What to do after a refusal, in three ways: another model, an approval, or another threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from tfx_explain.attribution_validator.checks.advice import DATE, REASON, cap_above, quoted
+from tfx_explain.attribution_validator.checks.base import Result
+
+_CAME: Final = ("max_share", "new_features")
+_WENT: Final = ("removed_features", "vanished")
+_APPROVED: Final = ("new_features", "removed_features")
+_DISTANCES: Final = ("share_change", "profile_change", "direction_flip", "total_scale", "vanished")
+_UNBOUNDED: Final = ("profile_change", "total_scale")
+_NAMED: Final = 5
+
+
+def next_steps(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The ways out of a refusal, as JSON; none where nothing was found, since then evidence is what is missing.
+
+    Args:
+      results: of a verdict.
+
+    Returns:
+      Entries of `what`, a sentence, and `policy`: YAML to write into the policy, or None.
+    """
+    found = [r for r in results if r.blocks and r.verdict in ("FAIL", "NEEDS_APPROVAL")]
+    steps = [
+        *_train(_features(found, _CAME), "should not lean on", "take it out, and look whether it is made of the label"),
+        *_train(_features(found, _WENT), "should still use", "look where it was lost"),
+        *_approve(found, results),
+        *_thresholds(found),
+    ]
+    if not any(policy for _, policy in steps):
+        return [_step(what, policy) for what, policy in steps]
+    again = (
+        "With a changed policy run the pipeline again: with its cache on only AttributionValidator judges anew, and "
+        "ExplainerGen's attributions are taken from the cache."
+    )
+    return [_step(what, policy) for what, policy in (*steps, (again, None))]
+
+
+_Step = tuple[str, str | None]
+
+
+def _step(what: str, policy: str | None) -> dict[str, Any]:
+    return {"what": what, "policy": policy}
+
+
+def _features(found: Iterable[Result], checks: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(r.feature for r in found if r.check in checks and r.feature))
+
+
+def _train(features: Sequence[str], case: str, action: str) -> list[_Step]:
+    if not features:
+        return []
+    more = f" and {len(features) - _NAMED} more" if len(features) > _NAMED else ""
+    names = ", ".join(map(repr, features[:_NAMED])) + more
+    return [(f"If the model {case} {names}: {action}, and train again.", None)]
+
+
+def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
+    """What lets features come, go and lead."""
+    approved = _features(found, _APPROVED)
+    # An approval reaches to the cap of any feature, so that one above it needs a cap of its own as well.
+    caps: dict[str, float] = {}
+    for r in results:
+        wanted = r.blocks or r.feature in approved
+        if r.check == "max_share" and r.verdict == "FAIL" and wanted and r.feature is not None:
+            share = max(v for v in (r.value, r.high, 0.0) if v is not None)
+            caps[r.feature] = max(caps.get(r.feature, 0.0), cap_above(share))
+    lines = ["approved_features:", *(_approval(f) for f in approved)] if approved else []
+    if caps:
+        lines += ["dominant_features:"]
+        lines += [f"  {quoted(f)}: {{max_share: {cap:g}, reason: {REASON}}}" for f, cap in caps.items()]
+    what = "If this is how it should be: approve it in the policy, with the reason."
+    return [(what, "\n".join(lines))] if lines else []
+
+
+def _approval(feature: str) -> str:
+    return f"  - {{name: {quoted(feature)}, reason: {REASON}, until: {DATE}}}"
+
+
+def _thresholds(found: Sequence[Result]) -> list[_Step]:
+    """Thresholds that would have let the model pass."""
+    needed: dict[str, float] = {}
+    for r in found:
+        ends = [v for v in (r.value, r.high) if v is not None and math.isfinite(v)]
+        if r.check in _DISTANCES and ends:
+            needed[r.check] = max(needed.get(r.check, 0.0), *ends)
+    if not needed:
+        return []
+    lines = ["checks:", *(f"  {check}: {{threshold: {_above(check, value):.6g}}}" for check, value in needed.items())]
+    which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
+    return [(f"If {which}: raise the threshold, of every later model too.", "\n".join(lines))]
+
+
+def _above(check: str, value: float) -> float:
+    """The next threshold above a positive value in two digits, as far as the policy takes it."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return min((math.floor(value / unit) + 1) * unit, 100.0 if check in _UNBOUNDED else 1.0)

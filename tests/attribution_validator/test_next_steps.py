@@ -1,0 +1,105 @@
+"""What a person can do after a refusal, and that what is pasted lets the model pass."""
+
+import datetime
+import json
+
+import pytest
+import yaml
+from tests.fixtures.artifacts import write_attributions, write_model
+from tests.fixtures.synthetic import HONEST, Additive
+
+from tfx_explain.attribution_reference.store import write_reference
+from tfx_explain.attribution_validator.anomalies import write_anomalies
+from tfx_explain.attribution_validator.checks.base import Result
+from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
+from tfx_explain.attribution_validator.next_steps import next_steps
+from tfx_explain.config import ValidationConfig
+
+pytestmark = pytest.mark.tf
+
+TODAY = datetime.date(2026, 1, 1)
+FIRST_RUN = {"without_reference": {"absolute_checks_decide": {"until": "2999-12-31"}}}
+
+
+def found(check, verdict="FAIL", severity="block", **more):
+    return Result(check, verdict, severity, "", **more)
+
+
+def pasted(steps):
+    policy = {}
+    for step in steps:
+        policy |= yaml.safe_load((step["policy"] or "{}").replace("YYYY-MM-DD", "2027-03-31"))
+    return policy
+
+
+def test_what_is_pasted_lets_the_model_pass(tmp_path):
+    def judged(name, model, policy):
+        uri = write_model(tmp_path / name / "model", json.dumps(model.weights))
+        written = write_attributions(tmp_path / name / "attributions", model, uri)
+        references = [str(tmp_path / "reference")] if name != "first" else []
+        return judge_artifacts(written, references, ValidationConfig.make(policy), TODAY)
+
+    first = judged("first", Additive(HONEST, seed=1), FIRST_RUN)
+    reference = changed_reference(first, ValidationConfig(), "/models/1", "1", first.candidate.fingerprint)
+    write_reference(str(tmp_path / "reference"), reference)
+    policy = {"checks": {"max_share": {"with_reference": "block"}}}
+    weights = {"leak": 9.0, **HONEST}
+    del weights["f"]
+    refused = judged("second", Additive(weights, seed=3), policy)
+    assert {r.check for r in refused.verdict.blocking} == {
+        "max_share", "new_features", "removed_features", "total_scale",
+    }  # fmt: skip
+    steps = next_steps(refused.verdict.results)
+    assert [s["policy"] is None for s in steps] == [True, True, False, False, True]
+    assert "should not lean on 'leak'" in steps[0]["what"] and "train again" in steps[0]["what"]
+    assert "should still use 'f'" in steps[1]["what"]
+    assert "only AttributionValidator judges anew" in steps[4]["what"]
+    changed = pasted(steps)
+    assert [a["name"] for a in changed["approved_features"]] == ["leak", "f"]
+    changed["checks"] |= policy["checks"]
+    again = judge_artifacts(
+        str(tmp_path / "second" / "attributions"), [str(tmp_path / "reference")], ValidationConfig.make(changed), TODAY
+    )
+    assert again.verdict.blessed
+    data = write_anomalies(str(tmp_path / "anomalies"), refused, ValidationConfig.make(policy), "7")
+    assert (data["next_steps"], data["model_id"]) == (steps, "7")
+
+
+def test_an_approved_feature_above_the_cap_needs_one_of_its_own():
+    new = found("new_features", "NEEDS_APPROVAL", feature="leak", value=0.7, high=0.72)
+    warned = found("max_share", severity="warn", feature="leak", value=0.7, high=0.72)
+    other = found("max_share", severity="warn", feature="fare", value=0.5, high=0.52)
+    assert pasted(next_steps([new, warned, other]))["dominant_features"] == {
+        "leak": {"max_share": 0.75, "reason": "WHY"}
+    }
+    assert "dominant_features" not in pasted(next_steps([new]))
+
+
+@pytest.mark.parametrize(
+    ("check", "high", "threshold"),
+    [
+        ("total_scale", 1.136, 1.2),
+        ("total_scale", 12.0, 13.0),
+        ("profile_change", 0.213, 0.22),
+        ("direction_flip", 0.0561, 0.057),
+        ("share_change", 1.0, 1.0),
+    ],
+)
+def test_a_threshold_is_one_that_passes(check, high, threshold):
+    steps = next_steps([found(check, value=0.9 * high, high=high)])
+    policy = pasted(steps)
+    assert policy == {"checks": {check: {"threshold": pytest.approx(threshold)}}}
+    ValidationConfig.make(policy)
+    assert f"If {check} is a false alarm" in steps[0]["what"]
+
+
+def test_missing_evidence_has_no_way_round():
+    results = [found("evidence_floor", "INCONCLUSIVE"), found("share_change", "INCONCLUSIVE", value=0.2, high=0.3)]
+    assert next_steps(results) == next_steps([found("evaluator")]) == next_steps([]) == []
+    assert next_steps([found("share_change", severity="warn", value=0.2, high=0.3)]) == []
+
+
+def test_many_features_are_not_all_told():
+    steps = next_steps([found("new_features", "NEEDS_APPROVAL", feature=f"f{i}") for i in range(7)])
+    assert "'f4' and 2 more" in steps[0]["what"]
+    assert len(pasted(steps)["approved_features"]) == 7
