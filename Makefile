@@ -26,6 +26,8 @@ bench: bench-engine
 	$(PYTHON) -W ignore -m benchmarks.sanity
 	$(PYTHON) -W ignore -m benchmarks.job
 	$(PYTHON) -W ignore -m benchmarks.job --hidden 256,256,256 --slices 50 --output benchmarks/results/job_medium.json
+	$(PYTHON) -W ignore -m benchmarks.job --hidden 256,256,256 --slices 50 --permutations 10 --repeats 1 \
+		--output benchmarks/results/job_permutations.json
 	$(PYTHON) -W ignore -m benchmarks.job_by_model
 	$(PYTHON) -W ignore -m benchmarks.forecast
 	$(PYTHON) -W ignore -m benchmarks.permutation
