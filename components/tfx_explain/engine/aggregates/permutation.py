@@ -44,7 +44,7 @@ MIN_COARSE_EDGES = 8
 
 _HIGHER_IS_BETTER = ("accuracy", "auc", "binary_accuracy", "sparse_categorical_accuracy")
 _CHUNK = 2048  # rows that are summed at a time
-_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 65_536, 16  # what stays in the processor's cache
+_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 20_480, 16  # so few that no array is taken from memory anew
 _BUDGET = 7e6  # bytes of the score histograms of one slice
 _LEAST_VARIANCE = 0.25  # part of the drawn variance that the repeated pairs cannot take away
 
