@@ -25,8 +25,8 @@ def test_shares_stand_beside_the_newest_model_that_passed():
     passed = [summary({"fare": 0.9}, "b" * 64), summary({"fare": 0.25, "gone": 0.75}, "c" * 64)]
     page = Page(render_attributions(summary({"fare": 0.3, "new": 0.7}), passed))
     assert page.row("fare")[3] == "25.0 %"
-    assert page.row("new")[3] == "no path"
-    assert page.row("gone")[1:4:2] == ["no path", "75.0 %"]
+    assert page.row("new")[3] == "not used"
+    assert page.row("gone")[1:4:2] == ["not used", "75.0 %"]
 
 
 def test_a_rerun_is_not_compared_with_itself():
@@ -45,8 +45,8 @@ def test_facts():
         "Failed: unreadable": "3",
         "Unconverged weight": "0.4 % (0.2 % to 0.7 %)",
         "Method": "integrated_gradients",
-        "Nodes": "50",
-        "Nodes of repairs": "100, 200",
+        "Steps a row": "50",
+        "Steps of repaired rows": "100, 200",
         "Unit": "logit",
         "Input baseline from": "statistics",
         "Fingerprint of model": "a" * 64,
@@ -67,7 +67,7 @@ def test_what_the_bars_leave_out_is_said():
     data = summary({"fare": 1.0}) | {"uncovered_features": ["sparse"], "notes": ["The baseline was rounded."]}
     text = Page(render_attributions(data)).text
     assert "could not be explained: sparse." in text
-    assert "from these features to the output: trip_id." in text
+    assert "The model does not use these features: trip_id." in text
     assert "The baseline was rounded." in text
 
 
@@ -133,8 +133,36 @@ def test_input_baselines_stand_with_the_rows_that_are_at_them():
     data["method"]["input_baseline"] = {"fare": [12.3456789], "company": ["Flash <Cab>"], "tags": []}
     data["at_input_baseline"] = {"all_features": 0.01, "features": {"fare": 0.25}}
     page = Page(render_attributions(data))
-    assert ["fare", "12.35", "25.0 %"] in page.rows
+    assert ["fare", "12.3457", "25.0 %"] in page.rows
     assert [row[:2] for row in page.rows if row[0] in ("company", "tags")] == [
         ["company", "Flash <Cab>"],
         ["tags", "no value"],
     ]
+
+
+def test_the_input_baseline_has_ids_in_full_and_says_what_is_not_used():
+    data = summary({"fare": 0.5, "hour x day": 0.5}) | {"uncovered_features": ["blocked"]}
+    values = {
+        "fare": [7.85],
+        "hour": [17031242100],
+        "time": [1406762100.0],
+        "tips": ["<b>"],
+        "blocked": [1],
+        "none": [],
+    }
+    data["method"]["input_baseline"] = values
+    page = Page(render_attributions(data | {"at_input_baseline": {"all_features": 0.0, "features": {"fare": 0.25}}}))
+    rows = {row[0]: row[1:] for row in page.rows[page.rows.index(["feature", "input baseline", "rows at it"]) + 1 :]}
+    assert rows == {
+        "fare": ["7.85", "25.0 %"],
+        "hour": ["17031242100", "–"],
+        "time": ["1406762100", "not used"],
+        "tips": ["<b>", "not used"],
+        "blocked": ["1", "–"],
+        "none": ["no value", "not used"],
+    }
+
+
+def test_the_mark_for_no_interval_is_explained():
+    page = Page(render_attributions(summary({"fare": 1.0})))
+    assert "–: no number, or no interval." in page.text[page.text.index("Predictions") : page.text.index("Facts")]

@@ -73,5 +73,12 @@ def test_ids_in_the_input_baseline_are_no_quantities():
     )
 
 
+def test_only_rates_are_said_to_give_the_label_away():
+    told = "A feature that gives the label away"
+    assert told in page(entry(value("a", 1, 1.0, 0.5))).text
+    assert told not in page(entry(value("a", 1, 1.0, 0.5), value("b", 1, 1.0, 7.0))).text
+    assert told not in page(entry(value("a", 1, 1.0))).text
+
+
 def test_older_files_have_no_such_section():
     assert "by value" not in Page(render_anomalies(anomalies(FAILED), summary({"leak": 1.0}))).text

@@ -13,6 +13,7 @@ from tfx_explain.report.formats import (
     number,
     percent,
     points,
+    raw,
     shortened,
     text,
     visible,
@@ -95,3 +96,20 @@ def test_points_and_lists():
     assert points(10**400) != ""
     assert listed("abc", 3) == "a, b, c"
     assert listed("abcd", 2) == "a, b and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (17031242100, "17031242100"),
+        (10**400, str(10**400)),
+        (1406762100.0, "1406762100"),
+        (41.89250946044922, "41.8925"),
+        (1e300, "1e+300"),
+        (math.nan, "nan"),
+        (True, "True"),
+        ("Cash", "Cash"),
+    ],
+)
+def test_a_raw_value_may_be_an_id(value, expected):
+    assert raw(value) == expected

@@ -33,7 +33,7 @@ def test_the_largest_cost_of_each_feature_stands_first_and_clear_ones_are_bold()
     assert "<b>0.5 (0.49 to 0.51)</b>" in html and "<b>0.205" not in html
     text = Page(html).text
     assert text.index("tip") < text.index("fare")
-    assert "0.2 (0.19 to 0.21) of binary_crossentropy over all rows" in text
+    assert "With tip shuffled, binary_crossentropy is 0.2 (0.19 to 0.21) worse over all rows. Worst in:" in text
     assert "75.0 % (74.0 % to 76.0 %)" in text
 
 

@@ -96,7 +96,7 @@ def test_what_was_left_out_is_said():
     assert "Required slices without a row: hour=<9>." in page.text
     assert "Slices that Evaluator's result lacks: hour=3." in page.text
     assert "day=19 and 10 more." in page.text
-    assert "Not taken from Evaluator's result: another model (12)." in page.text
+    assert "Left out of Evaluator's numbers: 12 (another model)." in page.text
 
 
 def test_required_slices_stand_first_and_remainders_last():
@@ -120,7 +120,7 @@ def test_a_summary_of_before_there_were_slices_has_no_such_section():
     for title in (
         "Slices",
         "Where it does badly",
-        "Which slices profit",
+        "Where the leading features matter most",
         "Permutation importance",
         "move together",
         "Cost",

@@ -1,3 +1,4 @@
+import pytest
 from tests.report.page_reader import Page
 from tests.report.report_data import evidence, known, slice_entry
 
@@ -38,8 +39,30 @@ def test_what_may_be_chance_is_shut_away():
     assert "In hour=4" not in alone
 
 
-def test_a_gap_without_an_interval_is_not_clear():
-    assert "No slice is clearly worse" in Page(render([UNCLEAR | {"gap": known(0.4)}])).text
+def test_a_gap_without_an_interval_is_neither_clear_nor_chance():
+    page = Page(render([UNCLEAR | {"gap": known(0.4)}]))
+    assert "No slice is clearly worse" in page.text
+    assert "1 not measurable" in page.text
+    assert "may be chance" not in page.text
+    assert page.row("hour=4")[4] == "too few rows, or too few of one label"
+
+
+@pytest.mark.parametrize(
+    ("rows", "label_mean", "why"),
+    [
+        (2622, 0.001, "too few positive labels: about 3 of 2,622 explained rows"),
+        (2622, 0.999, "too few negative labels: about 3 of 2,622 explained rows"),
+        (20, 0.5, "too few rows: 20 explained"),
+        (20, None, "too few rows: 20 explained"),
+        (20, 17.0, "too few rows: 20 explained"),
+    ],
+)
+def test_why_a_gap_cannot_be_measured(rows, label_mean, why):
+    there = slice_entry("hour=4", {}, explained_rows=rows, metrics={"label_mean": known(label_mean)})
+    page = Page(render([UNCLEAR | {"gap": known(0.4)}, *CLEAR], slices=[there]))
+    (row,) = [row for row in page.rows if row[:1] == ["hour=4"] and "auc" in row]
+    assert row[:5] == ["hour=4", "100", "auc", "0.4", why]
+    assert "why it has no interval" in page.text
 
 
 def test_long_lists_are_shut():

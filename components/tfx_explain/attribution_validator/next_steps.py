@@ -94,7 +94,7 @@ def _thresholds(found: Sequence[Result]) -> list[_Step]:
         return []
     lines = ["checks:", *(f"  {check}: {{threshold: {_above(check, value):.6g}}}" for check, value in needed.items())]
     which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
-    return [(f"If {which}: raise the threshold, of every later model too.", "\n".join(lines))]
+    return [(f"If {which}: raise the threshold; it then holds for later models too.", "\n".join(lines))]
 
 
 def _above(check: str, value: float) -> float:

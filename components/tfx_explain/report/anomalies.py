@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
 from tfx_explain.report.by_value import by_value_sections
-from tfx_explain.report.formats import text
+from tfx_explain.report.formats import NO_INTERVAL, text
 from tfx_explain.report.html import Html, joined, page, prose, table, tag
 from tfx_explain.report.metric_change import metric_change
 from tfx_explain.report.units import cells
@@ -106,7 +106,8 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
     if sliced:
         header.insert(2, "slice")
     first = header.index("value")
-    return tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide checks")
+    content = tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide checks")
+    return joined((content, tag("p", NO_INTERVAL, class_="note")))
 
 
 def _badge(result: Mapping[str, Any]) -> Html:

@@ -8,7 +8,19 @@ from typing import Any, Final
 from tfx_explain.report.blocked import blocked_sections, no_gradient
 from tfx_explain.report.chart import MAX_FEATURES, share_bars
 from tfx_explain.report.cost import cost_sections, lowered
-from tfx_explain.report.formats import ABSENT, interval, is_number, measured, number, percent, shortened, text, visible
+from tfx_explain.report.formats import (
+    ABSENT,
+    NO_INTERVAL,
+    interval,
+    is_number,
+    measured,
+    number,
+    percent,
+    raw,
+    shortened,
+    text,
+    visible,
+)
 from tfx_explain.report.groups import group_sections
 from tfx_explain.report.html import Html, folded, joined, page, table, tag
 from tfx_explain.report.importance import importance_sections, shown_metric
@@ -165,8 +177,8 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         *((f"Failed: {reason}", number(reasons[reason])) for reason in sorted(reasons)),
         ("Unconverged weight", measured(unconverged, percent)),
         ("Method", text(method.get("name"))),
-        ("Nodes", number(method.get("num_steps"))),
-        ("Nodes of repairs", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
+        ("Steps a row", number(method.get("num_steps"))),
+        ("Steps of repaired rows", ", ".join(map(number, method.get("repair_steps") or ())) or ABSENT),
         *((("Crosses", text(method.get("crosses"))),) if method.get("crosses", "pair") != "pair" else ()),
         ("Input baseline from", text(method.get("input_baseline_source"))),
         *(
@@ -190,20 +202,24 @@ def facts_section(summary: Mapping[str, Any]) -> Html:
         (
             tag("h2", "Facts"),
             tag("div", table(("fact", "value"), rows), class_="wide facts"),
-            *_input_baseline(method.get("input_baseline") or {}, at_baseline.get("features") or {}),
+            *_input_baseline(summary, method.get("input_baseline") or {}, at_baseline.get("features") or {}),
         ),
     )
 
 
-def _input_baseline(values: Mapping[str, Sequence[Any]], at: Mapping[str, Any]) -> list[Html]:
+def _input_baseline(
+    summary: Mapping[str, Any], values: Mapping[str, Sequence[Any]], at: Mapping[str, Any]
+) -> list[Html]:
     """Where the paths begin, and how much of the weight has nothing to say of a feature since it is there already."""
     if not values:
         return []
+    names = {*map(str, summary.get("uncovered_features") or ()), *_by_name(summary)}
+    used = {part for name in names for part in (name, *name.split(" x "))}
     rows = [
         (
             name,
-            tag("code", ", ".join(number(v) if is_number(v) else str(v) for v in part) or "no value"),
-            percent(at.get(name)),
+            tag("code", ", ".join(map(raw, part)) or "no value"),
+            percent(at.get(name)) if name in used or name in at else "not used",
         )
         for name, part in values.items()
     ]
@@ -242,7 +258,7 @@ def _notes(summary: Mapping[str, Any]) -> list[Html]:
         notes.append(tag("p", reached, ", ".join(map(str, uncovered)), ".", class_="warning"))
     unused = summary.get("unused_features") or ()
     if unused:
-        unread = "No path leads from these features to the output: "
+        unread = "The model does not use these features: "
         notes.append(tag("p", unread, ", ".join(map(str, unused)), ".", class_="note"))
     return notes
 
@@ -283,7 +299,7 @@ def _feature_table(
         feature = candidate.get(name, {})
         row = [
             name,
-            percent(feature.get("share")) if feature else "no path",
+            percent(feature.get("share")) if feature else "not used",
             interval(feature.get("share_low"), feature.get("share_high"), percent),
             number(feature.get("mean_absolute")),
             interval(feature.get("mean_absolute_low"), feature.get("mean_absolute_high")),
@@ -292,7 +308,7 @@ def _feature_table(
             text(feature.get("cut_policy")),
         ]
         if references:
-            row.insert(3, percent(newest[name].get("share")) if name in newest else "no path")
+            row.insert(3, percent(newest[name].get("share")) if name in newest else "not used")
         if at_baseline:
             row.insert(-1, percent((at_baseline.get("features") or {}).get(name)))
         rows.append(row)
@@ -315,8 +331,9 @@ def _predictions(summary: Mapping[str, Any], passed: Sequence[Mapping[str, Any]]
     header = ["", *(word for column in columns for word in (column, "interval"))]
     absent = summary.get("metrics_absent")
     note = tag("p", f"No metrics: {absent}", class_="warning") if absent else Html()
+    dash = tag("p", NO_INTERVAL, class_="note")
     other = [tag("p", str(sentence), class_="warning") for sentence in summary.get("evaluator_differs") or ()]
-    return joined((note, *other, tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide")))
+    return joined((note, *other, tag("div", table(header, rows, numeric=range(1, len(header))), class_="wide"), dash))
 
 
 def _measures(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

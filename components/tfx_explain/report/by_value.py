@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tfx_explain.report.formats import ABSENT, is_number, number, shortened, text, visible
+from tfx_explain.report.formats import ABSENT, is_number, number, raw, shortened, text, visible
 from tfx_explain.report.html import Html, folded, joined, table, tag
 from tfx_explain.report.method import method_unit
 
 _OPEN_ROWS: Final = 12
 _LEADING: Final = 8
 _LENGTH: Final = 60
-_NOTE: Final = (
-    "Rows are the distinct ones that were explained. A feature that gives the label away has values whose label mean is"
-    " near 0 or 1, and whose contribution is far from that of the others."
+_ROWS: Final = "Rows are the distinct ones that were explained."
+_LEAK: Final = (
+    " A feature that gives the label away has values whose label mean is near 0 or 1, and whose contribution is far"
+    " from that of the others."
 )
 
 
@@ -31,7 +32,9 @@ def by_value_sections(anomalies: Mapping[str, Any], summary: Mapping[str, Any] |
     unit = text(anomalies["model"].get("unit")) if summary is None else method_unit(summary)
     baselines = {} if summary is None else summary["method"].get("input_baseline") or {}
     parts = [part for entry in entries for part in _feature(entry, unit, baselines.get(entry["feature"]))]
-    return [tag("h2", "Named features, by value"), *parts, tag("p", _NOTE, class_="note")]
+    means = [v["label_mean"] for entry in entries for v in entry["values"] if is_number(v["label_mean"])]
+    leak = _LEAK if means and all(0 <= mean <= 1 for mean in means) else ""
+    return [tag("h2", "Named features, by value"), *parts, tag("p", _ROWS, leak, class_="note")]
 
 
 def _feature(entry: Mapping[str, Any], unit: str, baseline: Sequence[Any] | None) -> list[Html]:
@@ -84,5 +87,5 @@ def _signed(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    """A raw value; whole numbers may be ids and have no separators."""
-    return number(value) if isinstance(value, float) else shortened(visible(str(value)), _LENGTH)
+    """A raw value, cut."""
+    return shortened(visible(raw(value)), _LENGTH)

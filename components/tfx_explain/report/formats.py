@@ -11,6 +11,12 @@ from typing import Any, TypeGuard
 ABSENT = "–"
 """Stands where there is no number."""
 
+NO_INTERVAL = (
+    "–: no number, or no interval. A count has none, nor have Evaluator's numbers where it was not told to make"
+    " some, nor what too few rows, or too few of one label, stand behind."
+)
+"""What the mark means beside a value."""
+
 
 def text(value: object) -> str:
     """The value as text, or the mark for absent."""
@@ -39,6 +45,13 @@ def number(value: object) -> str:
     if abs(value) < 10**15 and (abs(value) >= 1000 or value == int(value)):
         return f"{round(value):,}"
     return f"{value:.4g}"
+
+
+def raw(value: object) -> str:
+    """A value of a feature: whole numbers in full and without separators, since they may be ids."""
+    if not isinstance(value, float) or not is_number(value):
+        return str(value)
+    return f"{value:.0f}" if value == int(value) and abs(value) < 10**15 else f"{value:.6g}"
 
 
 def percent(value: object) -> str:

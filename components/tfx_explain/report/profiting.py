@@ -20,7 +20,7 @@ def profiting_sections(summary: Mapping[str, Any]) -> list[Html]:
     """
     if "profiting_slices" not in summary:
         return []
-    head = tag("h2", "Which slices profit")
+    head = tag("h2", "Where the leading features matter most")
     entries: Sequence[Mapping[str, Any]] = summary["profiting_slices"] or ()
     if not entries:
         absent = (summary.get("permutation_importance") or {}).get("absent")
@@ -33,13 +33,13 @@ def profiting_sections(summary: Mapping[str, Any]) -> list[Html]:
     for feature in dict.fromkeys(str(e["feature"]) for e in entries):
         own = [e for e in entries if str(e["feature"]) == feature]
         overall = own[0]["overall_drop"]
-        sentence = f" would cost {measured(overall)} of {own[0]['metric']} over all rows. Most in:"
-        parts.append(tag("p", "Taking ", tag("b", feature), " from other rows", sentence))
+        sentence = f" shuffled, {own[0]['metric']} is {measured(overall)} worse over all rows. Worst in:"
+        parts.append(tag("p", "With ", tag("b", feature), sentence))
         parts.append(_table(own[:_OPEN], shares))
         if own[_OPEN:]:
             parts.append(folded(f"{len(own) - _OPEN} more", _table(own[_OPEN:], shares)))
     note = (
-        "A slice with a large cost lives by the feature. A feature that gives the label away where it is filled in "
+        "A slice that gets much worse lives by the feature. A feature that gives the label away where it is filled in "
         "looks like this; so does an honest one that is informative there. Bold: clearly more than over all rows."
     )
     return [*parts, tag("p", note, class_="note")]
@@ -53,4 +53,4 @@ def _table(entries: Sequence[Mapping[str, Any]], shares: Mapping[tuple[str, str]
         cost = tag("b", measured(drop)) if above else measured(drop)
         share = shares.get((str(entry["slice"]), str(entry["feature"])))
         rows.append((str(entry["slice"]), cost, measured(share, percent)))
-    return tag("div", html_table(("slice", "cost without it", "share there"), rows), class_="wide")
+    return tag("div", html_table(("slice", "worse by", "share there"), rows), class_="wide")

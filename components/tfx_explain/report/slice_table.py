@@ -45,7 +45,10 @@ def slice_table(
         [name, _rows(entry), lead, *([need] if needs else []), *_measures(entry, ours, own[:_EVALUATORS_OWN])]
         for name, entry, lead, need in zip(names, entries, leads, needed, strict=True)
     ]
-    notes = ["Bold: the overall share lies outside the slice's interval. In brackets the 5th to the 95th percentile."]
+    notes = [
+        "Bold: the overall share lies outside the slice's interval. In brackets the 5th to the 95th percentile; where"
+        " there are none, too few rows, or too few of one label, stand behind the number."
+    ]
     if needs:
         notes.append("Named as needed is what loses clearly when it is permuted: the interval of the drop is above 0.")
     if theirs:

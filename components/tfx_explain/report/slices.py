@@ -106,6 +106,6 @@ def _left_out(summary: Mapping[str, Any], slices: Sequence[Slice]) -> list[Html]
             sentences.append(f"{words}: {listed(names, _NAMES)}.")
     skipped = slicing.get("evaluator_skipped") or {}
     if skipped:
-        reasons = (f"{reason} ({number(skipped[reason])})" for reason in sorted(skipped))
-        sentences.append(f"Not taken from Evaluator's result: {'; '.join(reasons)}.")
+        reasons = (f"{number(skipped[reason])} ({reason})" for reason in sorted(skipped))
+        sentences.append(f"Left out of Evaluator's numbers: {', '.join(reasons)}.")
     return [*notes, *(tag("p", sentence, class_="note") for sentence in sentences)]

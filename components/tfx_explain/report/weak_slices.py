@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from tfx_explain.report.formats import ABSENT, excludes, interval, known, measured, number, points
+from tfx_explain.report.formats import ABSENT, excludes, interval, is_number, known, measured, number, points
 from tfx_explain.report.html import Html, folded, joined, table, tag
 from tfx_explain.report.slice_data import rows_read
 
 _FEATURES: Final = 3
 _OPEN_SLICES: Final = 8
+_RARE, _FEW = 0.25, 100
+"""A label is too few where it is this rare, and of that few rows."""
 
 _NOTE: Final = (
-    "Slices whose metric is clearly worse than overall, by the gap times the shift of a share. Of slices that are no"
-    " worse, about one in twenty would stand here by chance. Bold: the shift's interval leaves out 0."
+    "Slices whose metric is clearly worse than overall, sorted by how much worse it is, times how much a feature's"
+    " share differs there. Of slices that are no worse, about one in twenty would stand here by chance. Bold: the"
+    " difference's interval leaves out 0."
 )
 
 
@@ -30,12 +33,18 @@ def weak_sections(summary: Mapping[str, Any]) -> list[Html]:
     read = rows_read(summary)
     slices = _by_slice(ranked)
     clear = [entries for entries in slices if excludes(entries[0]["gap"], 0.0)]
-    unclear = [entries for entries in slices if not excludes(entries[0]["gap"], 0.0)]
+    unmeasured = [entries for entries in slices if not _has_interval(entries[0]["gap"])]
+    unclear = [entries for entries in slices if entries not in clear and entries not in unmeasured]
     parts = [head, _sentence(clear[0]) if clear else tag("p", "No slice is clearly worse than overall.")]
     if clear:
         parts.append(_table(clear[:_OPEN_SLICES], read))
     if clear[_OPEN_SLICES:]:
         parts.append(folded(f"{len(clear) - _OPEN_SLICES} more", _table(clear[_OPEN_SLICES:], read)))
+    if unmeasured:
+        entries = {str(entry["name"]): entry for entry in summary.get("slices") or ()}
+        why = [_why(entries.get(str(one[0]["slice"]), {})) for one in unmeasured]
+        title = f"{len(unmeasured)} not measurable: how far the gap is chance cannot be told"
+        parts.append(folded(title, _table(unmeasured, read, why), shut=len(unmeasured) > _OPEN_SLICES))
     if unclear:
         parts.append(folded(f"{len(unclear)} whose gap may be chance", _table(unclear, read)))
     return [*parts, tag("p", _NOTE, f" summary.json has the first {len(ranked)} of the ranking.", class_="note")]
@@ -65,9 +74,29 @@ def _moved(shift: float | None) -> str:
     return f"{points(abs(shift)).lstrip('+')} {'more' if shift >= 0 else 'less'}"
 
 
-def _table(slices: Sequence[Sequence[Mapping[str, Any]]], read: Mapping[str, Any]) -> Html:
+def _has_interval(gap: Mapping[str, Any]) -> bool:
+    return is_number(gap.get("low")) and is_number(gap.get("high"))
+
+
+def _why(entry: Mapping[str, Any]) -> str:
+    """Why a slice's metric has no interval: some draw of its rows holds none, or labels of one kind alone."""
+    rows = entry.get("explained_rows")
+    if not is_number(rows):
+        return "too few rows, or too few of one label"
+    mean = known((entry.get("metrics") or {}).get("label_mean"))
+    if mean is not None and 0 <= mean <= 1:
+        for part, kind in ((mean, "positive"), (1 - mean, "negative")):
+            if part < _RARE and part * rows < _FEW:
+                return f"too few {kind} labels: about {number(round(part * rows))} of {number(rows)} explained rows"
+    return f"too few rows: {number(rows)} explained"
+
+
+def _table(
+    slices: Sequence[Sequence[Mapping[str, Any]]], read: Mapping[str, Any], why: Sequence[str] | None = None
+) -> Html:
+    """A row for each slice; instead of intervals the reasons `why` there are none."""
     rows = []
-    for entries in slices:
+    for i, entries in enumerate(slices):
         first = entries[0]
         gap = first["gap"]
         shifts = [_shift(entry) for entry in entries[:_FEATURES]]
@@ -77,12 +106,14 @@ def _table(slices: Sequence[Sequence[Mapping[str, Any]]], read: Mapping[str, Any
                 number(read.get(str(first["slice"]))),
                 str(first["metric"]),
                 number(gap.get("value")),
-                interval(gap.get("low"), gap.get("high")),
-                joined(piece for i, line in enumerate(shifts) for piece in (("\n", line) if i else (line,))),
+                interval(gap.get("low"), gap.get("high")) if why is None else why[i],
+                joined(piece for j, line in enumerate(shifts) for piece in (("\n", line) if j else (line,))),
             ]
         )
     header = ["slice", "rows", "metric", "worse by", "interval", "leans there, from overall"]
-    return tag("div", table(header, rows, numeric=(1, 3, 4)), class_="wide slices")
+    if why is not None:
+        header[4] = "why it has no interval"
+    return tag("div", table(header, rows, numeric=(1, 3, 4) if why is None else (1, 3)), class_="wide slices")
 
 
 def _shift(entry: Mapping[str, Any]) -> Html:
