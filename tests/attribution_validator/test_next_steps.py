@@ -73,6 +73,8 @@ def test_an_approved_feature_above_the_cap_needs_one_of_its_own():
         "leak": {"max_share": 0.75, "reason": "WHY"}
     }
     assert "dominant_features" not in pasted(next_steps([new]))
+    straddling = found("max_share", "INCONCLUSIVE", feature="leak", value=0.39, high=0.42)
+    assert pasted(next_steps([new, straddling]))["dominant_features"]["leak"]["max_share"] == 0.45
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
     caps: dict[str, float] = {}
     for r in results:
         wanted = r.blocks or r.feature in approved
-        if r.check == "max_share" and r.verdict == "FAIL" and wanted and r.feature is not None:
+        if r.check == "max_share" and r.verdict in ("FAIL", "INCONCLUSIVE") and wanted and r.feature is not None:
             share = max(v for v in (r.value, r.high, 0.0) if v is not None)
             caps[r.feature] = max(caps.get(r.feature, 0.0), cap_above(share))
     lines = ["approved_features:", *(_approval(f) for f in approved)] if approved else []
