@@ -101,6 +101,12 @@ def test_missing_evidence_has_no_way_round():
     assert next_steps([found("share_change", severity="warn", value=0.2, high=0.3)]) == []
 
 
+def test_a_feature_that_died_is_looked_for():
+    (step,) = next_steps([found("vanished", feature="f", value=0.0, high=0.0, threshold=0.01)])
+    assert "should still use 'f'" in step["what"]
+    assert step["policy"] is None
+
+
 def test_many_features_are_not_all_told():
     steps = next_steps([found("new_features", "NEEDS_APPROVAL", feature=f"f{i}") for i in range(7)])
     assert "'f4' and 2 more" in steps[0]["what"]

@@ -12,7 +12,8 @@ from tfx_explain.attribution_validator.checks.base import Result
 _CAME: Final = ("max_share", "new_features")
 _WENT: Final = ("removed_features", "vanished")
 _APPROVED: Final = ("new_features", "removed_features")
-_DISTANCES: Final = ("share_change", "profile_change", "direction_flip", "total_scale", "vanished")
+_DISTANCES: Final = ("share_change", "profile_change", "direction_flip", "total_scale")
+"""Checks whose value must lie below their threshold; that of `vanished` is what is left of a feature."""
 _UNBOUNDED: Final = ("profile_change", "total_scale")
 _NAMED: Final = 5
 
@@ -87,7 +88,7 @@ def _thresholds(found: Sequence[Result]) -> list[_Step]:
     """Thresholds that would have let the model pass."""
     needed: dict[str, float] = {}
     for r in found:
-        ends = [v for v in (r.value, r.high) if v is not None and math.isfinite(v)]
+        ends = [v for v in (r.value, r.high) if v is not None and math.isfinite(v) and v > 0]
         if r.check in _DISTANCES and ends:
             needed[r.check] = max(needed.get(r.check, 0.0), *ends)
     if not needed:
