@@ -5,11 +5,14 @@ import json
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.fixtures.artifacts import write_attributions, write_model
 from tests.fixtures.synthetic import HONEST, Additive
 
 from tfx_explain.attribution_reference.store import write_reference
 from tfx_explain.attribution_validator.anomalies import write_anomalies
+from tfx_explain.attribution_validator.checks import registry
 from tfx_explain.attribution_validator.checks.base import Result
 from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
 from tfx_explain.attribution_validator.next_steps import next_steps
@@ -111,3 +114,24 @@ def test_many_features_are_not_all_told():
     steps = next_steps([found("new_features", "NEEDS_APPROVAL", feature=f"f{i}") for i in range(7)])
     assert "'f4' and 2 more" in steps[0]["what"]
     assert len(pasted(steps)["approved_features"]) == 7
+
+
+NUMBERS = st.none() | st.floats() | st.sampled_from([0.0, -0.0, 5e-324, 0.05, 1.0, 99.0, 1e300])
+RESULTS = st.builds(
+    Result,
+    st.sampled_from([*registry.ABSOLUTE, *registry.WITH_REFERENCE, "evaluator", "model"]),
+    st.sampled_from(["PASS", "FAIL", "NEEDS_APPROVAL", "INCONCLUSIVE", "NO_REFERENCE"]),
+    st.sampled_from(["block", "warn", "off"]),
+    st.text(max_size=5),
+    feature=st.none() | st.text(max_size=5),
+    value=NUMBERS,
+    low=NUMBERS,
+    high=NUMBERS,
+    threshold=NUMBERS,
+)
+
+
+@given(st.lists(RESULTS, max_size=6))
+def test_whatever_was_found_what_to_do_is_told_and_can_be_pasted(results):
+    for step in next_steps(results):
+        yaml.safe_load((step["policy"] or "{}").replace("YYYY-MM-DD", "2027-03-31"))
