@@ -46,8 +46,8 @@ def explain(path):
     return integrated_gradients(model, rows, baseline, 0, num_steps=STEPS, repair_steps=())
 
 
-# A cast to bfloat16 has steps: pulled back through it once, these were off by up to 3e-2 of a row's sum. Some processors add
-# up in half itself, in steps of 1e-3, and so by the shape of a batch; others in float32.
+# A cast to bfloat16 has steps: pulled back through it once, these were off by up to 3e-2 of a row's sum. Some processors
+# add up in half itself, in steps of 1e-3, and so by the shape of a batch; others in float32.
 @pytest.mark.parametrize("library", [keras, tf_keras])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 1e-3), ("mixed_float16", 3e-4)])
@@ -60,8 +60,8 @@ def test_mixed_precision_agrees_with_the_tape(library, policy, activation, toler
     assert np.median(off) <= 2e-4
 
 
-# Weights of one hundredth at the output would leave such gradients nothing of half's five bits of exponent: they were off by
-# 0.4.
+# Weights of one hundredth at the output would leave such gradients nothing of half's five bits of exponent: these were
+# off by 0.4.
 def test_small_gradients_in_half_precision_keep_their_bits(tmp_path):
     net = mixed(keras, "mixed_float16")
     kernel, bias = net.layers[-1].get_weights()
