@@ -46,8 +46,8 @@ def explain(path):
     return integrated_gradients(model, rows, baseline, 0, num_steps=STEPS, repair_steps=())
 
 
-# A cast to bfloat16 has steps: pulled back through it once, these were off by up to 3e-2 of a row's sum. Some processors
-# add up in half itself, in steps of 1e-3, and so by the shape of a batch; others in float32.
+# A cast to bfloat16 has steps: pulled back through it once, these were off by up to 3e-2 of a row's sum.
+# Some processors add up in half itself, in steps of 1e-3, and so by the shape of a batch; others in float32.
 @pytest.mark.parametrize("library", [keras, tf_keras])
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 1e-3), ("mixed_float16", 3e-4)])
