@@ -134,7 +134,7 @@ def by_us(population: Population, rows: int) -> tuple[float, dict[SliceKey, Slic
             explained
             | "SliceParts" >> beam.FlatMap(slice_parts, plan, rows, scale)
             | "GroupShards" >> beam.GroupByKey()
-            | "SumShard" >> beam.FlatMap(sum_shard, plan, rows, profiles, None, scale)
+            | "SumShard" >> beam.FlatMap(sum_shard, population.shards(rows), profiles, None, scale)
             | "GroupSlices" >> beam.GroupByKey()
             | "FinishSlice" >> beam.Map(finish_slice, spec, _CONTENT, plan, scale, profiles)
             | "Name" >> beam.Map(lambda outcome: (outcome.place, outcome))
@@ -189,8 +189,9 @@ def by_stage(population: Population, rows: int) -> dict[str, float]:
     for block in blocks:
         for shard, part in timed("parts", lambda b: list(slice_parts(b, plan, rows, scale)), block):
             shards[shard].append(part)
+    layout = population.shards(rows)
     for element in shards.items():
-        for place, sums in timed("sums", lambda e: list(sum_shard(e, plan, rows, profiles, None, scale)), element):
+        for place, sums in timed("sums", lambda e: list(sum_shard(e, layout, profiles, None, scale)), element):
             slices[place].append(sums)
     for slice_sums in slices.items():
         timed("finish", finish_slice, slice_sums, spec, _CONTENT, plan, scale, profiles)

@@ -107,7 +107,7 @@ def aggregate(rows: int) -> None:
     plan, spec, profiles = population.plan(rows), population.spec(rows), population.profiles
     scale = Scale(1.0, 1.0, (), None, population.names, (), "binary")
 
-    layout = shards_of(plan, rows, population.features)
+    layout = population.shards(rows)
 
     def parts(place: int, count: int, shard: int, shards: int) -> Iterator[MemberRows]:
         width, none = NUM_BUCKETS // shards, np.zeros(0, np.int64)
@@ -123,7 +123,7 @@ def aggregate(rows: int) -> None:
             sums
             for shard in range(shards)
             for _, sums in sum_shard(
-                (first + shard, parts(place, count // shards, shard, shards)), plan, rows, profiles, None, scale
+                (first + shard, parts(place, count // shards, shard, shards)), layout, profiles, None, scale
             )
         )
         outcome = finish_slice((place, sums), spec, (0, 0), plan, scale, profiles)
@@ -207,13 +207,14 @@ def elements() -> dict[str, float]:
     weigh("totals of a block", totals)
     scale = scale_of(None, None, {}, 0, totals)
     profiles, spec = population.profiles, population.spec(MAX_EXAMPLES)
+    shards = shards_of(plan, MAX_EXAMPLES, population.features)
     by_shard: dict[int, list[MemberRows]] = {}
     for block in blocks:
         for shard, part in slice_parts(block, plan, MAX_EXAMPLES, scale):
             weigh("part of a shard", [(shard, part)])
             by_shard.setdefault(shard, []).append(part)
     for element in list(by_shard.items())[:20]:
-        for place, sums in itertools.islice(sum_shard(element, plan, MAX_EXAMPLES, profiles, None, scale), 20):
+        for place, sums in itertools.islice(sum_shard(element, shards, profiles, None, scale), 20):
             weigh("sums of a shard", [(place, sums)])
             weigh("outcome of a slice", [finish_slice((place, [sums]), spec, (0, 0), plan, scale, profiles)])
     return sizes

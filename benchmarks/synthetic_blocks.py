@@ -17,6 +17,7 @@ from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.labels import label_fields
 from tfx_explain.explainer_gen.profiles import FeatureProfile
 from tfx_explain.explainer_gen.row_ids import ID_DTYPE, buckets
+from tfx_explain.explainer_gen.shards import Shards, shards_of
 from tfx_explain.explainer_gen.slicing import SliceAssigner, Slicing
 from tfx_explain.explainer_gen.strata import ALL, SlicePlan
 from tfx_explain.names import SliceKey
@@ -61,6 +62,10 @@ class Population:
     def spec(self, rows: int) -> JobSpec:
         """A job that explains all rows."""
         return JobSpec("", ExplainConfig(max_examples=rows, batch_size=BLOCK_ROWS), SLICING, fingerprint="benchmark")
+
+    def shards(self, rows: int) -> Shards:
+        """Where the slices of the plan are summed."""
+        return shards_of(self.plan(rows), rows, self.features)
 
     def plan(self, rows: int) -> SlicePlan:
         """Every slice is kept and no row is left out."""

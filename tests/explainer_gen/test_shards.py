@@ -90,7 +90,7 @@ def sums_by_slice(blocks, layout):
         for shard, part in slice_parts(block, layout, 900, scale):
             by_shard.setdefault(shard, []).append(part)
     for element in by_shard.items():
-        for place, sums in sum_shard(element, layout, 900, profiles, None, scale):
+        for place, sums in sum_shard(element, shards_of(layout, 900, len(NAMES)), profiles, None, scale):
             by_slice.setdefault(place, []).append(sums)
     return {place: SliceSums.of_shards(sums) for place, sums in by_slice.items()}, len(by_shard)
 

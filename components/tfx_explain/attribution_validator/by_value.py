@@ -12,6 +12,7 @@ from tfx_explain.attribution_validator.checks.base import Result
 from tfx_explain.attribution_validator.evidence import Candidate, Judged
 from tfx_explain.engine.aggregates.bins import FeatureBins
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
+from tfx_explain.engine.aggregates.intervals import number
 
 MAX_FEATURES = 3
 MEASURED, NOT_USED, ABSENT = "measured", "not_used", "absent"
@@ -68,7 +69,7 @@ def _entry(
         {
             "value": words,
             "rows": None if now is None else int(now["bin_rows"][i]),
-            "weight": None if now is None else _number(now["bin_weight"][i]),
+            "weight": None if now is None else number(now["bin_weight"][i]),
             "mean": _mean(now, "bin_sum", i),
             "label_mean": _mean(now, "bin_sum_label", i) if labelled else None,
             "reference_rows": None if before is None else int(before["bin_rows"][i]),
@@ -109,12 +110,7 @@ def _labelled(candidate: Candidate, statistics: BucketStatistics) -> bool:
 def _mean(sums: dict[str, np.ndarray] | None, name: str, place: int) -> float | None:
     if sums is None or not sums["bin_weight"][place] > 0:
         return None
-    return _number(sums[name][place] / sums["bin_weight"][place])
-
-
-def _number(value: float) -> float:
-    """Six significant digits, so that other machines print the same."""
-    return float(f"{value:.6g}") + 0.0
+    return number(sums[name][place] / sums["bin_weight"][place])
 
 
 def _words(bins: FeatureBins) -> list[str]:

@@ -20,6 +20,7 @@ from tfx_explain.diagnosis.lineage import LineageDiff
 from tfx_explain.diagnosis.passed_model import PassedModelError, serving_folder, serving_folder_of
 from tfx_explain.diagnosis.words import describe
 from tfx_explain.engine.aggregates.comparisons import moved_inputs
+from tfx_explain.engine.aggregates.intervals import number
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorResultError
 from tfx_explain.explainer_gen.job import progress, release_models
 from tfx_explain.explainer_gen.job_spec import JobSpec
@@ -27,7 +28,6 @@ from tfx_explain.explainer_gen.paired import Partner, StoredShares, reference_sp
 from tfx_explain.explainer_gen.records import BATCH_SIZE
 from tfx_explain.explainer_gen.run import CONFIG_FILE, EXAMPLES_FILE, REPORT_FILE
 from tfx_explain.explainer_gen.settings import Settings, SettingsError, resolve
-from tfx_explain.explainer_gen.summary import number
 from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.report.diagnosis import render_diagnosis
 

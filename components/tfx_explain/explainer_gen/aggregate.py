@@ -30,7 +30,7 @@ from tfx_explain.explainer_gen.explain import ExplainedBlock
 from tfx_explain.explainer_gen.job_spec import JobSpec, ModelFacts
 from tfx_explain.explainer_gen.outcome import SliceOutcome, SliceSums, outcome_of
 from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins
-from tfx_explain.explainer_gen.shards import shards_of
+from tfx_explain.explainer_gen.shards import Shards, shards_of
 from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.transit import travels
 
@@ -258,8 +258,7 @@ def slice_parts(
 
 def sum_shard(
     element: tuple[int, Iterable[MemberRows]],
-    plan: SlicePlan,
-    max_examples: int,
+    shards: Shards,
     profiles: Sequence[FeatureProfile],
     pins: Pins | None,
     scale: Scale,
@@ -267,7 +266,6 @@ def sum_shard(
     """(slice, (which of its shards, sums)): rows in the order of their blocks."""
     number, parts = element
     names = scale.features
-    first = shards_of(plan, max_examples, len(names)).first
     bins = tuple(b.size for b in feature_bins(names, profiles, pins).values())
     for place, rows in MemberRows.concatenate(parts).by_slice():
         sums = SliceSums(
@@ -275,7 +273,7 @@ def sum_shard(
             QuantileSketch.of(rows.attributions, rows.weight, scale.unit, rows.sketch_bin),
             GroupStatistics.of(scale.groups, names, rows),
         )
-        yield place, (number - int(first[place]), sums)
+        yield place, (number - int(shards.first[place]), sums)
 
 
 def draw_seed(spec: JobSpec, content: tuple[int, int]) -> int:

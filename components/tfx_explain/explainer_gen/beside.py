@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tensorflow_model_analysis.proto import config_pb2
 
-from tfx_explain.engine.aggregates.intervals import Measured
+from tfx_explain.engine.aggregates.intervals import Measured, number
 from tfx_explain.engine.aggregates.weak_slices import WeakSlice, rank
 from tfx_explain.explainer_gen.eval_result import (
     MEAN_ABSOLUTE_ATTRIBUTIONS,
@@ -18,7 +18,7 @@ from tfx_explain.explainer_gen.eval_result import (
 )
 from tfx_explain.explainer_gen.evaluator_metrics import EvaluatorMetrics, join_slices
 from tfx_explain.explainer_gen.outcome import SliceOutcome
-from tfx_explain.explainer_gen.summary import interval, number
+from tfx_explain.explainer_gen.summary import interval
 from tfx_explain.explainer_gen.tables import Importances
 from tfx_explain.names import SliceKey, slice_name
 

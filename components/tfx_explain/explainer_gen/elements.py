@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_explain.artifacts.statistics import to_parquet
+from tfx_explain.engine.aggregates.intervals import number
 from tfx_explain.engine.feature_graph import FeatureModel
 from tfx_explain.explainer_gen.columns import Column, decode
 from tfx_explain.explainer_gen.row_ids import hexadecimal
-from tfx_explain.explainer_gen.summary import number
 
 if TYPE_CHECKING:
     from tfx_explain.config import ExplainConfig

@@ -314,10 +314,9 @@ class SumShard(beam.DoFn):
         profiles: Sequence[FeatureProfile],
     ) -> Iterable[tuple[int, tuple[int, SliceSums]] | beam.pvalue.TaggedOutput]:
         """Sums the slices of one shard."""
-        most = spec.config.max_examples
-        count = shards_of(slices, most, len(scale.features)).count
-        for place, sums in sum_shard(element, slices, most, profiles, spec.pins, scale):
-            if count[place] > 1:
+        shards = shards_of(slices, spec.config.max_examples, len(scale.features))
+        for place, sums in sum_shard(element, shards, profiles, spec.pins, scale):
+            if shards.count[place] > 1:
                 yield place, sums
             else:
                 outcome = finish_slice((place, [sums]), spec, content, slices, scale, profiles)

@@ -15,7 +15,7 @@ from apache_beam.utils import shared
 
 from tfx_explain.config import PermutationImportanceConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
-from tfx_explain.engine.aggregates.intervals import bucket_draws
+from tfx_explain.engine.aggregates.intervals import bucket_draws, number
 from tfx_explain.engine.aggregates.paired import (
     Comparison,
     ModelRows,
@@ -35,7 +35,7 @@ from tfx_explain.explainer_gen.sampling import Block, SamplePlan, is_in
 from tfx_explain.explainer_gen.shards import shard_count
 from tfx_explain.explainer_gen.slicing import Slicing
 from tfx_explain.explainer_gen.strata import SlicePlan
-from tfx_explain.explainer_gen.summary import interval, number
+from tfx_explain.explainer_gen.summary import interval
 from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.names import NUM_BUCKETS, SliceKey
 

@@ -25,6 +25,7 @@ from tfx_explain.explainer_gen.row_ids import hexadecimal
 from tfx_explain.explainer_gen.rows import row_files
 from tfx_explain.explainer_gen.sampled import BACKGROUND
 from tfx_explain.explainer_gen.sampling import BACKGROUND_ROWS, Block, RowBatch, SmallestKeys, identify, make_block
+from tfx_explain.explainer_gen.shards import shards_of
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 from tfx_explain.explainer_gen.strata import columns_of, plan_slices
 from tfx_explain.explainer_gen.usable_model import import_libraries
@@ -113,7 +114,8 @@ def run_pilot(spec: JobSpec, patterns: Sequence[tuple[int, str]]) -> Pilot | Non
         for done in explained:
             for key, part in slice_parts(done, plan, rows, scale):
                 parts[key].append(part)
-        sums = [pair for e in parts.items() for pair in sum_shard(e, plan, rows, profiles, spec.pins, scale)]
+        shards = shards_of(plan, rows, len(scale.features))
+        sums = [pair for e in parts.items() for pair in sum_shard(e, shards, profiles, spec.pins, scale)]
     with laps.of("slice"):
         place, shard = max(sums, key=lambda item: item[0])  # most slices take fewer draws than the overall one, place 0
         finish_slice((place, [shard]), spec, (0, 0), plan, scale, profiles)

@@ -15,6 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.config import COMPLETE_METHODS, ExplainConfig
+from tfx_explain.engine.aggregates.intervals import number
 from tfx_explain.explainer_gen.aggregate import Scale
 from tfx_explain.explainer_gen.beside import (
     joined_metrics,
@@ -36,7 +37,7 @@ from tfx_explain.explainer_gen.profiles import FeatureProfile, feature_bins, kno
 from tfx_explain.explainer_gen.rows import attribution_columns, kept_columns, row_files
 from tfx_explain.explainer_gen.sampling import SamplePlan
 from tfx_explain.explainer_gen.strata import SlicePlan
-from tfx_explain.explainer_gen.summary import feature_entries, importance_entry, interval, number, shown, slice_entry
+from tfx_explain.explainer_gen.summary import feature_entries, importance_entry, interval, shown, slice_entry
 from tfx_explain.explainer_gen.tables import Importances, slice_tables
 from tfx_explain.explainer_gen.target import LABEL
 from tfx_explain.names import MAX_CLUSTERED, slice_name

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfx_explain.artifacts.properties import FORMAT_VERSION
-from tfx_explain.engine.aggregates.intervals import Measured
+from tfx_explain.engine.aggregates.intervals import Measured, number
 from tfx_explain.engine.aggregates.permutation import Importance
 from tfx_explain.explainer_gen.outcome import SliceOutcome
 from tfx_explain.names import SliceKey
@@ -183,11 +183,6 @@ def shown(outcomes: Sequence[SliceOutcome]) -> list[SliceOutcome]:
     others = [o for o in outcomes if o.place and o.sums is None]
     chosen = {o.place for o in others[:MAX_SLICES]} | {o.place for o in outcomes if o.place and o.sums is not None}
     return [o for o in outcomes if o.place in chosen]
-
-
-def number(value: float) -> float | None:
-    """Six significant digits, so that other machines print the same; None for what is not finite."""
-    return float(f"{value:.6g}") + 0.0 if np.isfinite(value) else None
 
 
 def interval(measured: Measured) -> dict[str, float | None]:

@@ -57,8 +57,7 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
         approval, own = evidence.approval(feature, config), config.dominant_features.get(feature)
         if approval is None:
             unapproved.append(i)
-        limit = approval.max_share if approval is not None and approval.max_share else None
-        limit = limit or (own.max_share if own else evidence.share_cap(config))
+        limit = (approval and approval.max_share) or (own.max_share if own else evidence.share_cap(config))
         whole = measure(shares[:, i], part.filled)
         within = judge(whole, limit) == "PASS"
         enough = None if within else max(whole.value, whole.high)

@@ -33,6 +33,11 @@ class Measured:
     high: float
 
 
+def number(value: float) -> float | None:
+    """Six significant digits, so that other machines print the same; None for what is not finite."""
+    return float(f"{value:.6g}") + 0.0 if np.isfinite(value) else None
+
+
 def seed_from(*parts: str) -> int:
     """A seed that belongs to a content: the first 64 bits of the parts' SHA-256."""
     digest = hashlib.sha256("\0".join(parts).encode()).digest()

@@ -33,7 +33,7 @@ _LIMITS = {
     "fraction_positive": (0.0, 1.0),
     "direction": (-1.0, 1.0),
 }
-_AT_ONCE = 8  # features whose ranks stay in the processor's cache
+_AT_ONCE = 8  # features whose drawn bins stay in the processor's cache
 # A variance below this part of the mean square is the rounding of a constant.
 _VARIANCE_ROUNDING = 1e-12
 
@@ -219,11 +219,10 @@ def directions(
         if len(filled) >= MIN_DIRECTION_BINS:
             by_count.setdefault(len(filled), []).append((f, filled))
     for alike in by_count.values():
-        for first in range(0, len(alike), _AT_ONCE):
-            features, places = zip(*alike[first : first + _AT_ONCE], strict=True)
-            at = np.stack(places, axis=1)  # [B, features]
-            weight, total = (np.ascontiguousarray(np.moveaxis(m[:, at], 0, -1)) for m in (bin_weight, bin_sum))
-            out[:, list(features)] = _rank_correlations(weight, total).T
+        features, places = zip(*alike, strict=True)
+        at = np.stack(places, axis=1)  # [B, features]
+        weight, total = (np.ascontiguousarray(np.moveaxis(m[:, at], 0, -1)) for m in (bin_weight, bin_sum))
+        out[:, list(features)] = _rank_correlations(weight, total).T
     return np.clip(out, -1.0, 1.0)
 
 
