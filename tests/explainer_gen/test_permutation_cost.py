@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfx_explain.config import ExplainConfig
-from tfx_explain.engine.aggregates.permutation import PermutedRows
+from tfx_explain.engine.aggregates.permuted_rows import PermutedRows
 from tfx_explain.explainer_gen import permutation_cost as module
 from tfx_explain.explainer_gen.permutation_cost import PermutationCost, permutation_cost
 from tfx_explain.explainer_gen.permute import DonorBlock
@@ -41,13 +41,14 @@ def steps(monkeypatch):
         clock[0] += ENCODE
         return donors()
 
-    def permute(_, block, items, repeats, give):
+    def permute(_, block, items, plan, give):
+        repeats = plan.repeats
         assert {give(i, r).payload.keys() == {items[i][0]} for i in range(len(items)) for r in range(repeats)} == {True}
         done.append(("permute", [name for name, _ in items], repeats))
         clock[0] += OWN + PAIR * len(items) * repeats
-        shape = ROWS, len(items), repeats
+        shape = len(items), repeats, ROWS
         scores, bucket = np.zeros((*shape, 1), np.float32), np.zeros(shape, np.uint8)
-        return PermutedRows("regression", bucket[:, 0, 0], np.ones(ROWS), block.label, scores[:, 0, 0], scores, bucket)
+        return PermutedRows("regression", bucket[0, 0], np.ones(ROWS), block.label, scores[0, 0], scores, bucket)
 
     def sum_permuted(element, scale):
         ((place, _), [(_, rows)]) = element

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfx_explain.config import ExplainConfig
-from tfx_explain.engine.aggregates.permutation import PermutedRows
+from tfx_explain.engine.aggregates.permuted_rows import PermutedRows
 from tfx_explain.explainer_gen import transit
 from tfx_explain.explainer_gen.aggregate import MemberRows
 from tfx_explain.explainer_gen.columns import Columns

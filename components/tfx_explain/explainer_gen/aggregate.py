@@ -23,7 +23,7 @@ from tfx_explain.engine.aggregates.buckets import (
 from tfx_explain.engine.aggregates.feature_clusters import MAX_FEATURES, Moments, clusters
 from tfx_explain.engine.aggregates.groups import Group, GroupStatistics, present_groups
 from tfx_explain.engine.aggregates.intervals import seed_from
-from tfx_explain.engine.aggregates.permutation import edges_size, score_edges
+from tfx_explain.engine.aggregates.permuted_scores import edges_size, score_edges
 from tfx_explain.engine.aggregates.sketch import QuantileSketch, sketch_bins
 from tfx_explain.explainer_gen.crosses import families, with_crosses
 from tfx_explain.explainer_gen.explain import ExplainedBlock

@@ -18,7 +18,7 @@ from apache_beam.utils import shared
 
 from tfx_explain.config import COMPLETE_METHODS
 from tfx_explain.engine.aggregates.buckets import Rows
-from tfx_explain.engine.aggregates.permutation import PermutedRows
+from tfx_explain.engine.aggregates.permuted_rows import PermutedRows
 from tfx_explain.explainer_gen.aggregate import (
     MemberRows,
     Scale,
@@ -356,7 +356,7 @@ class _Permutes(_UsesModel):
         give: Callable[[int, int], Given],
     ) -> tuple[DonorBlock, PermutedRows]:
         """(the block, its permuted predictions)."""
-        rows = permute(explainer, block, scale.items, plan.repeats, give)
+        rows = permute(explainer, block, scale.items, plan, give)
         _Progress.add("permuted", block.rows, plan.rows, plan.content.encode())
         return without_payloads(block), rows
 

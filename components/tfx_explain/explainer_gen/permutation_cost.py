@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from tfx_explain.engine.aggregates.permutation import PermutedRows
+from tfx_explain.engine.aggregates.permuted_rows import PermutedRows
 from tfx_explain.explainer_gen.aggregate import Scale
 from tfx_explain.explainer_gen.explain import ExplainedBlock, ModelExplainer
 from tfx_explain.explainer_gen.job_spec import JobSpec
@@ -100,7 +100,7 @@ def _timed(
         name, features = items[item]
         return table.give(plan.of(ranks, name, repeat), features)
 
-    permuted = permute(explainer, donors, items, plan.repeats, give)
+    permuted = permute(explainer, donors, items, plan, give)
     return time.monotonic() - at, permuted
 
 
@@ -124,12 +124,12 @@ def _sum_seconds(
     items = items[few]
     some = dataclasses.replace(
         permuted,
-        permuted=permuted.permuted[:, few],
-        donor_bucket=permuted.donor_bucket[:, few],
-        donor_weight=None if permuted.donor_weight is None else permuted.donor_weight[:, few],
+        permuted=permuted.permuted[few],
+        donor_bucket=permuted.donor_bucket[few],
+        donor_weight=None if permuted.donor_weight is None else permuted.donor_weight[few],
     )
     kept = dataclasses.replace(scale, items=tuple(items))
-    pairs = len(items) * some.permuted.shape[2]
+    pairs = len(items) * some.permuted.shape[1]
     summed = finished = 0.0
     largest = spec.config.permutation_importance.max_slices
     for place in np.unique(donors.member_place):

@@ -9,13 +9,9 @@ import numpy as np
 
 from tfx_explain.config import PermutationImportanceConfig
 from tfx_explain.engine.aggregates.intervals import bucket_draws
-from tfx_explain.engine.aggregates.permutation import (
-    Importance,
-    PermutationStatistics,
-    PermutedRows,
-    accumulate,
-    importances,
-)
+from tfx_explain.engine.aggregates.permutation import Importance, importances
+from tfx_explain.engine.aggregates.permuted_rows import PermutedRows
+from tfx_explain.engine.aggregates.permuted_sums import PermutationStatistics, accumulate
 from tfx_explain.engine.feature_graph import Narrow, PermutationModel
 from tfx_explain.engine.feature_graph.errors import ExampleError
 from tfx_explain.engine.methods.permutation import Donors
@@ -87,11 +83,13 @@ class DonorFacts:
     rows: int
     stratum: np.ndarray | None
     payload_bytes: int
+    weights: frozenset[float]  # two of them tell that not all rows weigh the same
 
 
 def donor_facts(block: DonorBlock) -> DonorFacts:
     """The facts of one block."""
-    return DonorFacts(block.index, block.rows, block.stratum, block.payload_bytes)
+    weights = frozenset({float(block.weight.min()), float(block.weight.max())} if block.rows else ())
+    return DonorFacts(block.index, block.rows, block.stratum, block.payload_bytes, weights)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +103,7 @@ class PermutationPlan:
       content: fingerprint of the rows, from which the offsets come.
       side_input: donors fit into one side input.
       repeats: donors of every row and item.
+      weighted: not all rows weigh the same.
       places: slices that get permutation importance.
       alone: rows that are the only one of their stratum, and so keep their own values.
     """
@@ -115,6 +114,7 @@ class PermutationPlan:
     content: str
     side_input: bool
     repeats: int
+    weighted: bool
     places: frozenset[int]
     alone: int
 
@@ -159,6 +159,7 @@ def plan_permutation(
         content=f"{content[0]}:{content[1]:032x}",
         side_input=sum(f.payload_bytes for f in ordered) <= config.max_side_input_bytes,
         repeats=config.repeats,
+        weighted=len(frozenset().union(*(f.weights for f in ordered))) > 1,
         places=frozenset((*kept, *largest)),
         alone=alone,
     )
@@ -198,8 +199,16 @@ class DonorTable:
 
     def give(self, donors: np.ndarray, features: Sequence[str]) -> Given:
         """What the rows of these ranks give."""
-        payload = {f: tuple(a[donors] for a in self._payloads[f]) for f in features}
-        return Given(np.arange(len(donors)), payload, self._bucket[donors], self._weight[donors])
+        at = _stretch(donors)
+        payload = {f: tuple(a[at] for a in self._payloads[f]) for f in features}
+        return Given(np.arange(len(donors)), payload, self._bucket[at], self._weight[at])
+
+
+def _stretch(index: np.ndarray) -> np.ndarray | slice:
+    """Numbers that follow each other as a slice, which copies nothing; others as they are."""
+    if len(index) and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 def send(block: DonorBlock, plan: PermutationPlan, items: Items) -> Iterator[tuple[int, dict[tuple[int, int], Given]]]:
@@ -293,7 +302,11 @@ def without_payloads(block: DonorBlock) -> DonorBlock:
 
 
 def permute(
-    explainer: ModelExplainer, block: DonorBlock, items: Items, repeats: int, give: Callable[[int, int], Given]
+    explainer: ModelExplainer,
+    block: DonorBlock,
+    items: Items,
+    plan: PermutationPlan,
+    give: Callable[[int, int], Given],
 ) -> PermutedRows:
     """Predicts a block once for every item and repeat, in batches of the one fixed shape.
 
@@ -301,17 +314,18 @@ def permute(
       explainer: the model.
       block: the receiving rows.
       items: what is replaced.
-      repeats: donors of every row and item.
+      plan: of all blocks.
       give: (item, repeat) -> what the rows get.
     """
     model = explainer.permutation
     if model is None or explainer.facts.task is None:
         raise ValueError("a block is permuted only where there are labels and a model. Received: none")
+    repeats = plan.repeats
     own, base, copies = _stacked(explainer, model, block, repeats)
     rows, size, targets = block.rows, explainer.config.batch_size, explainer.facts.num_targets
     scores = np.zeros((len(items), repeats, rows, targets), np.float32)
     donor_bucket = np.zeros((len(items), repeats, rows), np.uint8)
-    donor_weight = np.zeros((len(items), repeats, rows), np.float64)
+    donor_weight = np.zeros((len(items), repeats, rows), np.float32) if plan.weighted else None
     for item in range(len(items)):
         for first in range(0, repeats, copies):
             places = range(first, min(first + copies, repeats))
@@ -326,17 +340,19 @@ def permute(
             predicted = model.predict_permuted(own, replaced)
             for copy, (repeat, part) in enumerate(zip(places, parts, strict=True)):
                 scores[item, repeat] = predicted[copy * size : copy * size + rows]
-                donor_bucket[item, repeat], donor_weight[item, repeat] = part.bucket, part.weight
+                donor_bucket[item, repeat] = part.bucket
+                if donor_weight is not None:
+                    donor_weight[item, repeat] = part.weight
     return PermutedRows.of(
         explainer.facts.task,
         explainer.facts.unit,
         label=block.label,
         base_scores=base[:rows],
-        permuted_scores=_by_row(scores),
+        permuted_scores=scores,
         bucket=block.bucket,
         weight=block.weight,
-        donor_bucket=_by_row(donor_bucket),
-        donor_weight=_by_row(donor_weight),
+        donor_bucket=donor_bucket,
+        donor_weight=donor_weight,
     )
 
 
@@ -370,15 +386,12 @@ def _stacked(
 
 def _placed(array: np.ndarray, values: Sequence[np.ndarray], size: int) -> np.ndarray:
     """A payload of stacked blocks, `size` rows each, in which the first rows of each block are replaced."""
+    if sum(map(len, values)) == len(array):
+        return np.concatenate(values)
     out = array.copy()
     for copy, own in enumerate(values):
         out[copy * size : copy * size + len(own)] = own
     return out
-
-
-def _by_row(values: np.ndarray) -> np.ndarray:
-    """Values [items, repeats, rows, ...] as [rows, items, repeats, ...], laid out anew."""
-    return np.ascontiguousarray(np.moveaxis(values, 2, 0))
 
 
 def permuted_parts(
@@ -395,7 +408,7 @@ def permuted_parts(
         shards = shard_count(slices, int(place), max_examples)
         shard = block.bucket[chosen] * shards // NUM_BUCKETS
         for number in np.unique(shard):
-            yield (int(place), int(number)), (block.index, rows.take(chosen[shard == number]))
+            yield (int(place), int(number)), (block.index, rows.take(_stretch(chosen[shard == number])))
 
 
 def sum_permuted(

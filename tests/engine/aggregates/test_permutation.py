@@ -8,17 +8,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neural_network import MLPRegressor
 
-from tfx_explain.engine.aggregates import permutation
+from tfx_explain.engine.aggregates import permutation, permuted_sums
 from tfx_explain.engine.aggregates.buckets import SCORE_SIZE, score_histogram
 from tfx_explain.engine.aggregates.intervals import Z95, bucket_draws, small_sample_factor
-from tfx_explain.engine.aggregates.permutation import (
-    PermutationStatistics,
-    PermutedRows,
-    accumulate,
-    edges_size,
-    importances,
-    score_edges,
-)
+from tfx_explain.engine.aggregates.permutation import importances
+from tfx_explain.engine.aggregates.permuted_rows import PermutedRows
+from tfx_explain.engine.aggregates.permuted_scores import edges_size, score_edges
+from tfx_explain.engine.aggregates.permuted_sums import PermutationStatistics, accumulate
 from tfx_explain.engine.methods.permutation import Donors
 
 DRAWS = bucket_draws(3)
@@ -30,10 +26,10 @@ def permuted_rows(model, x, label, task="regression", unit="output", repeats=5, 
     donors = Donors.marginal(n)
     donor = np.stack(
         [[donors.of(np.arange(n), content, str(f), r) for r in range(repeats)] for f in range(count)]
-    ).transpose(2, 0, 1)  # [n, F, R]
-    mixed = np.repeat(x[:, None, None, :], count, axis=1).repeat(repeats, axis=2)  # [n, F, R, F]
+    )  # [F, R, n]
+    mixed = np.tile(x, (count, repeats, 1, 1))  # [F, R, n, F]
     for f in range(count):
-        mixed[:, f, :, f] = x[donor[:, f], f]
+        mixed[f, ..., f] = x[donor[f], f]
     weights = np.ones(n) if weight is None else weight
     bucket = np.arange(n) % 64 if bucket is None else bucket
     return PermutedRows.of(
@@ -83,11 +79,11 @@ def test_mean_squared_error_is_the_weighted_mean_over_pairs():
         "output",
         label=np.array([1.0, 2.0, np.nan]),
         base_scores=np.array([[1.0], [4.0], [0.0]]),
-        permuted_scores=np.array([[2.0, 3.0], [2.0, 1.0], [50.0, 50.0]])[:, None, :, None],
+        permuted_scores=np.array([[2.0, 2.0, 50.0], [3.0, 1.0, 50.0]])[None, ..., None],
         bucket=np.array([0, 9, 9]),
         weight=np.array([1.0, 3.0, 2.0]),
-        donor_bucket=np.array([[[9, 9]], [[0, 9]], [[0, 0]]]),
-        donor_weight=np.array([[[3.0, 2.0]], [[1.0, 2.0]], [[1.0, 1.0]]]),
+        donor_bucket=np.array([[[9, 0, 0], [9, 9, 0]]]),
+        donor_weight=np.array([[[3.0, 1.0, 1.0], [2.0, 2.0, 1.0]]]),
     )
     statistics = accumulate(["x"], rows)
     got = importances(statistics, DRAWS)["x"]["mean_squared_error"]
@@ -130,7 +126,7 @@ def test_weights_stand_for_rows_as_often():
 
 def test_multiclass_losses_are_those_of_the_definition():
     rng = np.random.default_rng(3)
-    base, permuted = rng.normal(size=(50, 3)), rng.normal(size=(50, 2, 4, 3))
+    base, permuted = rng.normal(size=(50, 3)), rng.normal(size=(2, 4, 50, 3))
     label = rng.integers(0, 3, 50).astype(float)
     label[:2] = [3.0, 0.5]  # labels that are no class do not count
     bucket = np.arange(50)
@@ -140,13 +136,12 @@ def test_multiclass_losses_are_those_of_the_definition():
 
     known = label[2:].astype(int)
 
-    def metrics(p):  # [48, ..., 3]
-        picked = np.take_along_axis(p, known.reshape(-1, *[1] * (p.ndim - 1)), axis=-1)
-        right = p.argmax(axis=-1) == known.reshape(-1, *[1] * (p.ndim - 2))
-        return -np.log(picked[..., 0]).mean(axis=0), right.mean(axis=0)
+    def metrics(p):  # [..., 48, 3]
+        picked = np.take_along_axis(p, np.broadcast_to(known[:, None], (*p.shape[:-1], 1)), axis=-1)
+        return -np.log(picked[..., 0]).mean(axis=-1), (p.argmax(axis=-1) == known).mean(axis=-1)
 
-    (base_loss, base_accuracy), (loss, accuracy) = metrics(softmax(base[2:])), metrics(softmax(permuted[2:]))
-    donor = np.zeros((50, 2, 4), int)
+    (base_loss, base_accuracy), (loss, accuracy) = metrics(softmax(base[2:])), metrics(softmax(permuted[:, :, 2:]))
+    donor = np.zeros((2, 4, 50), int)
     for unit, change in (("logit", lambda z: z), ("probability", softmax)):
         rows = PermutedRows.of("multiclass", unit, label, change(base), change(permuted), bucket, np.ones(50), donor)
         got = importances(accumulate(["a", "b"], rows), DRAWS)
@@ -161,22 +156,22 @@ def test_multiclass_losses_are_those_of_the_definition():
 
 def test_binary_losses_are_those_of_the_definition_in_either_unit():
     rng = np.random.default_rng(4)
-    base, permuted = rng.normal(size=(60, 1)), rng.normal(size=(60, 1, 2, 1))
+    base, permuted = rng.normal(size=(60, 1)), rng.normal(size=(1, 2, 60, 1))
     label = rng.integers(0, 2, 60).astype(float)
     label[0] = 0.3
     edges = np.linspace(-4, 4, 20)
-    donor = np.zeros((60, 1, 2), int)
+    donor = np.zeros((1, 2, 60), int)
     for unit, change in (("logit", lambda z: z), ("probability", lambda z: 1 / (1 + np.exp(-z)))):
         rows = PermutedRows.of("binary", unit, label, change(base), change(permuted), np.arange(60), np.ones(60), donor)
         got = importances(accumulate(["x"], rows, edges), DRAWS)["x"]
 
         def entropy(z):
-            p, y = 1 / (1 + np.exp(-z)), label[1:].reshape(-1, *[1] * (z.ndim - 1))
+            p, y = 1 / (1 + np.exp(-z)), label[1:]
             return -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
 
-        want = entropy(permuted[1:, 0, :, 0]) - entropy(base[1:, 0])
+        want = entropy(permuted[0, :, 1:, 0]) - entropy(base[1:, 0])
         assert got["binary_crossentropy"].drop.value == pytest.approx(want, rel=1e-5)
-        right = ((permuted[1:, 0, :, 0] > 0) == label[1:, None]).mean()
+        right = ((permuted[0, :, 1:, 0] > 0) == label[1:]).mean()
         base_right = ((base[1:, 0] > 0) == label[1:]).mean()
         assert got["binary_accuracy"].drop.value == pytest.approx(base_right - right, abs=1e-12)
         assert list(got) == ["auc", "binary_accuracy", "binary_crossentropy"]
@@ -196,12 +191,12 @@ def test_a_feature_without_effect_has_no_importance_and_no_width():
 def exact_drops(rows):
     """Base AUC - permuted AUC of each feature, repeats pooled, by sorting: [F]."""
     out = []
-    for f in range(rows.permuted.shape[1]):
-        donors = np.ones(rows.donor_bucket[:, f].shape) if rows.donor_weight is None else rows.donor_weight[:, f]
-        weight = (rows.weight[:, None] * donors).ravel()
-        label = np.repeat(rows.label, donors.shape[1])
-        base = np.repeat(rows.base[:, 0], donors.shape[1])
-        areas = [roc_auc_score(label, s, sample_weight=weight) for s in (base, rows.permuted[:, f, :, 0].ravel())]
+    for f in range(len(rows.permuted)):
+        donors = np.ones(rows.donor_bucket[f].shape) if rows.donor_weight is None else rows.donor_weight[f]
+        weight = (rows.weight * donors).ravel()
+        label = np.tile(rows.label, len(donors))
+        base = np.tile(rows.base[:, 0], len(donors))
+        areas = [roc_auc_score(label, s, sample_weight=weight) for s in (base, rows.permuted[f, ..., 0].ravel())]
         out.append(areas[0] - areas[1])
     return out
 
@@ -220,15 +215,15 @@ def test_the_drop_of_the_auc_is_that_of_sorted_scores(rate, weights, size, toler
 def test_scores_on_edges_give_the_exact_auc_with_ties_counted_half():
     rng = np.random.default_rng(5)
     edges = np.array([-3.0, -1.0, 0.0, 0.5, 2.0])
-    base, permuted = edges[rng.integers(0, 5, (200, 1))], edges[rng.integers(0, 5, (200, 1, 3, 1))]
+    base, permuted = edges[rng.integers(0, 5, (200, 1))], edges[rng.integers(0, 5, (1, 3, 200, 1))]
     label = rng.integers(0, 2, 200).astype(float)
     rows = PermutedRows.of(
-        "binary", "logit", label, base, permuted, np.arange(200) % 64, np.ones(200), np.zeros((200, 1, 3), int)
+        "binary", "logit", label, base, permuted, np.arange(200) % 64, np.ones(200), np.zeros((1, 3, 200), int)
     )
     got = importances(accumulate(["0"], rows, edges), DRAWS)["0"]["auc"]
     assert got.drop.value == pytest.approx(exact_drops(rows)[0], abs=1e-12)
     base_area = roc_auc_score(label, base[:, 0])
-    areas = np.array([roc_auc_score(label, permuted[:, 0, r, 0]) for r in range(3)])
+    areas = np.array([roc_auc_score(label, permuted[0, r, :, 0]) for r in range(3)])
     assert got.std == pytest.approx(areas.std(), abs=1e-12)
     assert got.ratio.value == pytest.approx(1 - got.drop.value / base_area, abs=1e-12)
 
@@ -280,7 +275,7 @@ def test_the_cut_into_parts_does_not_matter(monkeypatch):
     rows = binary_rows(1000, weights=True)
     edges = edges_of(rows)
     whole = accumulate(names(3), rows, edges)
-    monkeypatch.setattr(permutation, "_CHUNK", 64)
+    monkeypatch.setattr(permuted_sums, "_CHUNK", 64)
     parts = [rows.take(slice(0, 333)), rows.take(np.arange(333, 400)), rows.take(np.arange(1000) >= 400)]
     added = sum(
         (accumulate(names(3), part, edges) for part in parts), PermutationStatistics.empty("binary", names(3), 5, edges)
@@ -306,15 +301,16 @@ def test_equal_weights_need_no_donor_weights():
         **{**vars(rows), "donor_weight": np.full(rows.donor_bucket.shape, 3.0, np.float32)},
     )
     for name, values in accumulate(names(3), rows, edges).arrays().items():
-        np.testing.assert_array_equal(values, accumulate(names(3), same, edges).arrays()[name])
+        other = accumulate(names(3), same, edges).arrays()[name]
+        np.testing.assert_allclose(values, other, rtol=1e-12, atol=1e-12 * np.abs(values).max(), err_msg=name)
     one, three = (importances(accumulate(names(3), r, edges), DRAWS)["0"]["auc"].drop for r in (plain, rows))
     np.testing.assert_allclose([one.value, one.low, one.high], [three.value, three.low, three.high], rtol=1e-12)
 
 
 def test_pairs_without_a_finite_score_are_left_out_and_counted():
     rows = binary_rows(400)
-    rows.permuted[7, 1, 2, 0] = np.nan
-    rows.permuted[9, 1, :, 0] = np.inf
+    rows.permuted[1, 2, 7, 0] = np.nan
+    rows.permuted[1, :, 9, 0] = np.inf
     edges = edges_of(rows)
     statistics = accumulate(names(3), rows, edges)
     assert statistics.failed_pairs.tolist() == [0, 6, 0]
@@ -353,7 +349,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="task must be one of"):
         PermutedRows.of("ranking", "logit", one, one, one, one, one, one)
     with pytest.raises(ValueError, match="permuted_scores must be"):
-        PermutedRows.of("binary", "logit", one, np.zeros((4, 1)), np.zeros((4, 2, 3, 1)), one, one, np.zeros((4, 3, 2)))
+        PermutedRows.of("binary", "logit", one, np.zeros((4, 1)), np.zeros((2, 3, 4, 1)), one, one, np.zeros((3, 2, 4)))
 
 
 # scikit-learn.
@@ -411,9 +407,9 @@ def test_a_regression_as_scikit_learn_has_it():
 
 
 def interval(value, psi, rows, noise):
-    """Low and high from the influence of each pair, psi [n, R]; noise: sum of its squares."""
-    sums = np.bincount(rows.bucket, weights=psi.sum(axis=1), minlength=64)
-    sums += np.bincount(rows.donor_bucket[:, 0].ravel(), weights=psi.ravel(), minlength=64)
+    """Low and high from the influence of each pair, psi [R, n]; noise: sum of its squares."""
+    sums = np.bincount(rows.bucket, weights=psi.sum(axis=0), minlength=64)
+    sums += np.bincount(rows.donor_bucket[0].ravel(), weights=psi.ravel(), minlength=64)
     sums -= sums.mean()
     left = 1 - noise / (sums**2).sum()
     assert 0.25 < left < 0.99
@@ -429,14 +425,14 @@ def test_the_interval_of_a_loss_is_that_of_its_linearised_pairs():
     label = x[:, 0] + rng.normal(size=n)
     rows = permuted_rows(linear(np.ones(1)), x, label, repeats=2, weight=weight, bucket=rng.integers(0, 64, n))
     got = importances(accumulate(["0"], rows), DRAWS)["0"]["mean_squared_error"]
-    w = weight[:, None] * rows.donor_weight[:, 0]
-    permuted = (rows.permuted[:, 0, :, 0].astype(float) - label[:, None]) ** 2
-    base = ((rows.base[:, 0].astype(float) - label) ** 2)[:, None]
+    w = weight * rows.donor_weight[0]
+    permuted = (rows.permuted[0, ..., 0].astype(float) - label) ** 2
+    base = (rows.base[:, 0].astype(float) - label) ** 2
     for measured, psi in (
         (got.drop, w * (permuted - base - got.drop.value) / w.sum()),
         (got.ratio, w * (permuted - got.ratio.value * base) / (w * base).sum()),
     ):
-        want = interval(measured.value, psi, rows, (psi**2).sum())
+        want = interval(measured.value, psi, rows, 2 * (psi[0] ** 2).sum())
         np.testing.assert_allclose([measured.low, measured.high], want, rtol=1e-9)
 
 
@@ -447,41 +443,41 @@ def test_the_interval_of_the_auc_is_that_of_its_linearised_pairs():
     edges = np.array([-3.0, -1.0, 0.0, 0.5, 2.0])
     label = rng.integers(0, 2, n).astype(float)
     base = edges[np.clip(rng.integers(0, 4, n) + label.astype(int), 0, 4)]
-    permuted = np.where(rng.random((n, repeats)) < 0.5, base[:, None], edges[rng.integers(0, 5, (n, repeats))])
-    bucket, donor_bucket = rng.integers(0, 64, n), rng.integers(0, 64, (n, 1, repeats))
-    weight, donor_weight = rng.integers(1, 4, n).astype(float), rng.integers(1, 4, (n, 1, repeats)).astype(float)
+    permuted = np.where(rng.random((repeats, n)) < 0.5, base, edges[rng.integers(0, 5, (repeats, n))])
+    bucket, donor_bucket = rng.integers(0, 64, n), rng.integers(0, 64, (1, repeats, n))
+    weight, donor_weight = rng.integers(1, 4, n).astype(float), rng.integers(1, 4, (1, repeats, n)).astype(float)
     rows = PermutedRows.of(
         "binary",
         "logit",
         label,
         base[:, None],
-        permuted[:, None, :, None],
+        permuted[None, ..., None],
         bucket,
         weight,
         donor_bucket,
         donor_weight,
     )
     got = importances(accumulate(["0"], rows, edges), DRAWS)["0"]["auc"]
-    w = weight[:, None] * donor_weight[:, 0]
+    w = weight * donor_weight[0]
 
-    def area_and_influence(score):  # [n, R]
-        flat, v, y = score.ravel(), w.ravel(), np.repeat(label, repeats)
+    def area_and_influence(score):  # [R, n]
+        flat, v, y = score.ravel(), w.ravel(), np.tile(label, repeats)
         wins = (flat[:, None] > flat) + 0.5 * (flat[:, None] == flat)
         against = np.where(y[:, None] != y, v, 0.0)
         beaten = (wins * against).sum(axis=1) / against.sum(axis=1)
         stands = np.where(y == 1, beaten, 1 - beaten)
         area = (v * y * stands).sum() / (v * y).sum()
         size = np.where(y == 1, (v * y).sum(), (v * (1 - y)).sum())
-        return area, (v * (stands - area) / size).reshape(n, repeats)
+        return area, (v * (stands - area) / size).reshape(repeats, n)
 
-    base_area, base_psi = area_and_influence(np.repeat(base[:, None], repeats, axis=1))
+    base_area, base_psi = area_and_influence(np.tile(base, (repeats, 1)))
     area, area_psi = area_and_influence(permuted)
     assert got.drop.value == pytest.approx(base_area - area, abs=1e-12)
     for measured, psi in (
         (got.drop, base_psi - area_psi),
         (got.ratio, (area_psi - area / base_area * base_psi) / base_area),
     ):
-        want = interval(measured.value, psi, rows, repeats * (psi[:, 0] ** 2).sum())
+        want = interval(measured.value, psi, rows, repeats * (psi[0] ** 2).sum())
         np.testing.assert_allclose([measured.low, measured.high], want, rtol=1e-9)
 
 
