@@ -68,7 +68,7 @@ def by_table(parts, plan, item, repeat):
     """What each block gets with all donors in memory."""
     table = DonorTable(list(reversed(parts)))
     name, features = ITEMS[item]
-    return {b.index: table.give(plan.of(plan.ranks(b.index), name, repeat), features) for b in parts}
+    return {b.index: table.give(plan.of(plan.ranks(b.index), name), features)[repeat] for b in parts}
 
 
 def by_blocks(parts, plan):

@@ -353,7 +353,7 @@ class _Permutes(_UsesModel):
         block: DonorBlock,
         plan: PermutationPlan,
         scale: Scale,
-        give: Callable[[int, int], Given],
+        give: Callable[[int], Sequence[Given]],
     ) -> tuple[DonorBlock, PermutedRows]:
         """(the block, its permuted predictions)."""
         rows = permute(explainer, block, scale.items, plan, give)
@@ -384,9 +384,9 @@ class PermuteBySideInput(_Permutes):
             self._table = DonorTable(donors)
         table, ranks = self._table, plan.ranks(block.index)
 
-        def give(item: int, repeat: int) -> Given:
+        def give(item: int) -> list[Given]:
             name, features = scale.items[item]
-            return table.give(plan.of(ranks, name, repeat), features)
+            return table.give(plan.of(ranks, name), features)
 
         yield self.permuted(self._acquire(profiles, picked), block, plan, scale, give)
 
@@ -409,8 +409,8 @@ class PermuteByBlock(_Permutes):
             for key, part in given.items():
                 parts.setdefault(key, []).append(part)
 
-        def give(item: int, repeat: int) -> Given:
-            return joined(parts[item, repeat], block.rows)
+        def give(item: int) -> list[Given]:
+            return [joined(parts[item, repeat], block.rows) for repeat in range(plan.repeats)]
 
         if block.rows:
             yield self.permuted(self._acquire(profiles, picked), block, plan, scale, give)

@@ -96,9 +96,9 @@ def _timed(
     at = time.monotonic()
     table, ranks = DonorTable([donors]), plan.ranks(donors.index)
 
-    def give(item: int, repeat: int) -> Given:
+    def give(item: int) -> list[Given]:
         name, features = items[item]
-        return table.give(plan.of(ranks, name, repeat), features)
+        return table.give(plan.of(ranks, name), features)
 
     permuted = permute(explainer, donors, items, plan, give)
     return time.monotonic() - at, permuted

@@ -128,9 +128,9 @@ class PermutationPlan:
         at = int(np.searchsorted(self.blocks, block))
         return np.arange(self.starts[at], self.starts[at + 1])
 
-    def of(self, ranks: np.ndarray, item: str, repeat: int) -> np.ndarray:
-        """Donors' ranks."""
-        return self.donors.of(ranks, self.content, item, repeat)
+    def of(self, ranks: np.ndarray, item: str) -> np.ndarray:
+        """Donors' ranks: int64 [repeats, k]."""
+        return self.donors.of_repeats(ranks, self.content, item, range(self.repeats))
 
 
 def plan_permutation(
@@ -197,18 +197,27 @@ class DonorTable:
         self._bucket = np.concatenate([b.bucket for b in ordered])
         self._weight = np.concatenate([b.weight for b in ordered])
 
-    def give(self, donors: np.ndarray, features: Sequence[str]) -> Given:
-        """What the rows of these ranks give."""
-        at = _stretch(donors)
-        payload = {f: tuple(a[at] for a in self._payloads[f]) for f in features}
-        return Given(np.arange(len(donors)), payload, self._bucket[at], self._weight[at])
+    def give(self, donors: np.ndarray, features: Sequence[str]) -> list[Given]:
+        """What the rows of these ranks [repeats, k] give, by repeat."""
+        rows = np.arange(donors.shape[1])
+        return [
+            Given(
+                rows,
+                {f: tuple(a[at] for a in self._payloads[f]) for f in features},
+                self._bucket[at],
+                self._weight[at],
+            )
+            for at in _stretches(donors)
+        ]
 
 
-def _stretch(index: np.ndarray) -> np.ndarray | slice:
-    """Numbers that follow each other as a slice, which copies nothing; others as they are."""
-    if len(index) and (np.diff(index) == 1).all():
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
+def _stretches(index: np.ndarray) -> list[np.ndarray | slice]:
+    """Of rows of numbers [m, k] those that follow each other as slices, which copy nothing."""
+    following = (index[:, 1:] - index[:, :-1] == 1).all(axis=1)
+    return [
+        slice(row[0], row[-1] + 1) if one and len(row) else row
+        for row, one in zip(index, following.tolist(), strict=True)
+    ]
 
 
 def send(block: DonorBlock, plan: PermutationPlan, items: Items) -> Iterator[tuple[int, dict[tuple[int, int], Given]]]:
@@ -306,7 +315,7 @@ def permute(
     block: DonorBlock,
     items: Items,
     plan: PermutationPlan,
-    give: Callable[[int, int], Given],
+    give: Callable[[int], Sequence[Given]],
 ) -> PermutedRows:
     """Predicts a block once for every item and repeat, in batches of the one fixed shape.
 
@@ -315,7 +324,7 @@ def permute(
       block: the receiving rows.
       items: what is replaced.
       plan: of all blocks.
-      give: (item, repeat) -> what the rows get.
+      give: item -> what the rows get, by repeat.
     """
     model = explainer.permutation
     if model is None or explainer.facts.task is None:
@@ -327,9 +336,10 @@ def permute(
     donor_bucket = np.zeros((len(items), repeats, rows), np.uint8)
     donor_weight = np.zeros((len(items), repeats, rows), np.float32) if plan.weighted else None
     for item in range(len(items)):
+        given = give(item)
         for first in range(0, repeats, copies):
             places = range(first, min(first + copies, repeats))
-            parts = [give(item, repeat) for repeat in places]
+            parts = given[first : first + copies]
             replaced = {
                 feature: tuple(
                     _placed(array, [part.payload[feature][i] for part in parts], size)
@@ -408,7 +418,7 @@ def permuted_parts(
         shards = shard_count(slices, int(place), max_examples)
         shard = block.bucket[chosen] * shards // NUM_BUCKETS
         for number in np.unique(shard):
-            yield (int(place), int(number)), (block.index, rows.take(_stretch(chosen[shard == number])))
+            yield (int(place), int(number)), (block.index, rows.take(_stretches(chosen[None, shard == number])[0]))
 
 
 def sum_permuted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def offset(content: str, feature: str, repeat: int, size: int) -> int:
     """
     if size < 1:
         raise ValueError(f"size must be >= 1. Received: size={size}")
-    return int(_offsets(content, feature, repeat, np.array([size]))[0])
+    return int(_offsets(content, feature, np.array([repeat]), np.array([size]))[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,28 +108,35 @@ class Donors:
         Raises:
           ValueError: if a rank is out of range or repeat < 0.
         """
-        return self._shifted(ranks, content, feature, repeat, 1)
+        return self.of_repeats(ranks, content, feature, [repeat])[0]
+
+    def of_repeats(self, ranks: np.ndarray, content: str, feature: str, repeats: Sequence[int]) -> np.ndarray:
+        """`of` for several repeats at once: int64 [repeats, k]."""
+        return self._shifted(ranks, content, feature, repeats, 1)
 
     def receivers(self, donor_ranks: np.ndarray, content: str, feature: str, repeat: int) -> np.ndarray:
         """Ranks of the rows that these rows give `feature` to: the inverse of `of`, int64 [k]."""
-        return self._shifted(donor_ranks, content, feature, repeat, -1)
+        return self._shifted(donor_ranks, content, feature, [repeat], -1)[0]
 
-    def _shifted(self, ranks: np.ndarray, content: str, feature: str, repeat: int, sign: int) -> np.ndarray:
-        ranks = np.asarray(ranks, np.int64)
-        if len(ranks) and (ranks.min() < 0 or ranks.max() >= self.size):
+    def _shifted(self, ranks: np.ndarray, content: str, feature: str, repeats: Sequence[int], sign: int) -> np.ndarray:
+        ranks, repeat = np.asarray(ranks, np.int64), np.asarray(repeats, np.int64)[:, None]
+        if len(ranks) and not 0 <= ranks.min() <= ranks.max() < self.size:
             raise ValueError(f"ranks must be in [0, {self.size}). Received: ranks from {ranks.min()} to {ranks.max()}")
         if self.order is None or self.place is None or self.first is None or self.length is None:
             size = max(self.size, 1)
-            return (ranks + sign * offset(content, feature, repeat, size)) % size
+            shifted = ranks + sign * _offsets(content, feature, repeat, np.array([size]))
+            # Offsets are below the size: to wrap is to go round once.
+            shifted -= (sign * size) * (shifted >= size if sign > 0 else shifted < 0)
+            return shifted
         first, length = self.first[ranks], self.length[ranks]
         steps = sign * _offsets(content, feature, repeat, length)
         return self.order[first + (self.place[ranks] - first + steps) % length]
 
 
-def _offsets(content: str, feature: str, repeat: int, size: np.ndarray) -> np.ndarray:
-    """`offset` for each of many sizes: int64 [k]."""
-    if repeat < 0:
-        raise ValueError(f"repeat must be >= 0. Received: repeat={repeat}")
+def _offsets(content: str, feature: str, repeat: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """`offset` for each of many repeats and sizes, which broadcast: int64 [...]."""
+    if repeat.min(initial=0) < 0:
+        raise ValueError(f"repeat must be >= 0. Received: repeat={repeat.min()}")
     others = np.maximum(size - 1, 1).astype(np.uint64)
     seed = np.array(seed_from("permutation", content, feature), np.uint64)
     return np.where(size > 1, 1 + ((seed % others).astype(np.int64) + repeat) % others.astype(np.int64), 0)
