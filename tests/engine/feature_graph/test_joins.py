@@ -15,6 +15,12 @@ WORDS = ("red", "green", "blue", "black")
 CROSSED = ("left", "right")
 
 
+@pytest.fixture(autouse=True)
+def joins_alone(monkeypatch):
+    """Joins give the very bytes; what shortens the layer behind them rounds otherwise (test_first_layer.py)."""
+    monkeypatch.setattr(narrow.FirstLayer, "of", lambda *_: None)
+
+
 def joins_of(model):
     return [] if model._splicer is None else [len(join.inputs) for join in model._splicer._cut.joins]
 

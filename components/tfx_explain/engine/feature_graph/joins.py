@@ -78,6 +78,24 @@ class Joined:
         return [tf.experimental.dlpack.from_dlpack(array.__dlpack__()) for array in self.arrays]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Replaced:
+    """One input of a join, of other values than the rows' own.
+
+    Attributes:
+        join: number of the join.
+        start, end: where the input lies along the join's axis.
+        place: the view of the join that holds the rows' own values.
+        values: the others, of the same shape.
+    """
+
+    join: int
+    start: int
+    end: int
+    place: np.ndarray
+    values: np.ndarray
+
+
 def find_joins(
     flat: FlatGraph, target: str, payloads: Mapping[str, Sequence[str]], frozen: Sequence[str]
 ) -> JoinedCut | None:
@@ -177,30 +195,43 @@ class Splicer:
         Raises:
             BatchDependentError: if what a feature gives has another shape than in the rows' own values.
         """
-        given: dict[str, np.ndarray] = {}
-        for feature in replaced:
-            given |= self._given(feature, values)
-        others = [values[name] for name in (*self._cut.direct, *self._cut.frozen)]
+        changed = self.changed(joined, values, replaced)
         with joined.lock:
             kept: list[tuple[np.ndarray, np.ndarray]] = []
             try:
-                for join, array, starts in zip(self._cut.joins, joined.arrays, joined.starts, strict=True):
-                    for at, name in enumerate(join.inputs):
-                        if name in given:
-                            place = _place(join, array, starts[at], starts[at + 1])
-                            new = np.expand_dims(given[name], join.axis) if join.stacks else given[name]
-                            if new.shape != place.shape:
-                                owners = sorted(join.owners[at])
-                                raise BatchDependentError(
-                                    f"what {owners} give must have one shape whatever the values, {place.shape}. "
-                                    f"Received: {new.shape}. Reparse {owners}."
-                                )
-                            kept.append((place, place.copy()))
-                            place[...] = new
-                yield [*joined.tensors(), *others]
+                for one in changed:
+                    kept.append((one.place, one.place.copy()))
+                    one.place[...] = one.values
+                yield [*joined.tensors(), *self.others(values)]
             finally:
                 for place, own in reversed(kept):
                     place[...] = own
+
+    def others(self, values: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """What the part behind the joins reads beside them: `direct` and `frozen` of the cut."""
+        return [values[name] for name in (*self._cut.direct, *self._cut.frozen)]
+
+    def changed(self, joined: Joined, values: Mapping[str, tf.Tensor], replaced: Collection[str]) -> list[Replaced]:
+        """What replaced features change in the joins; arguments and errors as those of `spliced`."""
+        given: dict[str, np.ndarray] = {}
+        for feature in replaced:
+            given |= self._given(feature, values)
+        out = []
+        for number, (join, array) in enumerate(zip(self._cut.joins, joined.arrays, strict=True)):
+            starts = joined.starts[number]
+            for at, name in enumerate(join.inputs):
+                if name not in given:
+                    continue
+                place = _place(join, array, starts[at], starts[at + 1])
+                new = np.expand_dims(given[name], join.axis) if join.stacks else given[name]
+                if new.shape != place.shape:
+                    owners = sorted(join.owners[at])
+                    raise BatchDependentError(
+                        f"what {owners} give must have one shape whatever the values, {place.shape}. "
+                        f"Received: {new.shape}. Reparse {owners}."
+                    )
+                out.append(Replaced(number, int(starts[at]), int(starts[at + 1]), place, new))
+        return out
 
     def _given(self, feature: str, values: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
         """By name, the inputs of joins that a feature gives, alone or in crosses."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import as_batch, named_refusal
 from tfx_explain.engine.feature_graph.errors import BatchDependentError, SelfCheckError
+from tfx_explain.engine.feature_graph.first_layer import FirstLayer, LayerValues
 from tfx_explain.engine.feature_graph.joins import Joined, Splicer, find_joins
 from tfx_explain.engine.feature_graph.memory import parts, rows_at_once
 from tfx_explain.engine.feature_graph.narrow_cut import NarrowCut, find_narrow_cut
@@ -39,6 +40,7 @@ class Narrow:
     _frozen: tuple[tf.Tensor, ...] = dataclasses.field(repr=False)
     _rest: np.ndarray = dataclasses.field(repr=False)
     _joined: Joined | None = dataclasses.field(repr=False)
+    _layer: LayerValues | None = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         return len(self._rest)
@@ -91,12 +93,18 @@ class PermutationModel:
         joins = find_joins(flat, opened.output.tensor, cut.payloads, cut.frozen)
         self._splicer = Splicer(flat, joins, cut.payloads, cut.frozen) if joins else None
         feeds = self._splicer.feeds if self._splicer else [*fed, *cut.frozen]
-        self._logits = self._function(feeds, [by_name.get(name, flat.spec(name)) for name in feeds])
+        feed_specs = [by_name.get(name, flat.spec(name)) for name in feeds]
+        self._logits = self._function(feeds, feed_specs)
         self._reparsed_logits = self._function([*flat.input_names, *fed], [*strings, *specs[: len(fed)]])
         self._row_shapes = {name: tuple(value.shape[1:]) for name, value in zip(fed, values, strict=False)}
         lengths = [length for shape in self._row_shapes.values() for length in shape]
         _, self.rows_at_once = rows_at_once(flat, [*fed, *cut.frozen], opened.output.tensor, max(lengths, default=1))
+        self._layer: FirstLayer | None = None
         sample = self.encode(opened.sample)
+        if joins and sample._joined is not None:
+            others = feed_specs[len(joins.joins) :]
+            self._layer = FirstLayer.of(flat, joins, opened.output.tensor, sample._joined, others, self._targets)
+            sample = self.encode(opened.sample)
         self._joins_repeat = self._are_repeated(sample)
         self.row_bytes = {name: -(-_size(arrays) // len(sample)) for name, arrays in sample.payloads.items()}
         self.notes = (*opened.notes, *notes, *self._own_notes())
@@ -167,7 +175,8 @@ class PermutationModel:
         if self.reparsed:
             rest, segments = take_apart(batch, self.reparsed)
             payloads |= {feature: (segment,) for feature, segment in segments.items()}
-        return Narrow({feature: payloads[feature] for feature in self.features}, fed, tuple(tensors), rest, joined)
+        payloads = {feature: payloads[feature] for feature in self.features}
+        return Narrow(payloads, fed, tuple(tensors), rest, joined, self._layer_of(joined))
 
     @property
     def needs_examples(self) -> bool:
@@ -193,7 +202,8 @@ class PermutationModel:
         joined = self._join(fed, (), copies)
         stacked = {f: tuple(np.concatenate([array] * copies) for array in payloads[f]) for f in self.features}
         rows = len(stacked[self.features[0]][0])
-        return Narrow(stacked, _repeated(fed, copies), (), np.full(rows, b"", object), joined)
+        rest = np.full(rows, b"", object)
+        return Narrow(stacked, _repeated(fed, copies), (), rest, joined, self._layer_of(joined))
 
     def predict(self, narrow: Narrow) -> np.ndarray:
         """The model's output, float32 [rows, targets], in `unit`; logits are as the model has them, not centred."""
@@ -241,7 +251,21 @@ class PermutationModel:
         if self._splicer is None or narrow._joined is None:
             return _run(self._logits, [*itertools.chain(*fed.values()), *narrow._frozen], len(narrow))
         values = self._by_name(fed, narrow._frozen)
-        with named_refusal(len(narrow)), self._splicer.spliced(narrow._joined, values, replaced) as feeds:
+        with named_refusal(len(narrow)):
+            if self._layer is None or narrow._layer is None:
+                return self._spliced_logits(self._splicer, narrow._joined, values, replaced)
+            changed = self._splicer.changed(narrow._joined, values, replaced)
+            logits, apart = self._layer.shifted(narrow._layer, narrow._joined, changed, self._splicer.others(values))
+            if not apart.any():
+                return logits
+            return tf.where(
+                apart[:, None], self._spliced_logits(self._splicer, narrow._joined, values, replaced), logits
+            )
+
+    def _spliced_logits(
+        self, splicer: Splicer, joined: Joined, values: Mapping[str, tf.Tensor], replaced: Collection[str]
+    ) -> tf.Tensor:
+        with splicer.spliced(joined, values, replaced) as feeds:
             # A copy: where the output is a join itself, the tensor is the memory in which features are replaced.
             return tf.constant(self._logits(*feeds).numpy())
 
@@ -257,11 +281,15 @@ class PermutationModel:
                 return self._splicer.join(self._by_name(fed, frozen), copies)
             return self._splicer.join(self._by_name(_repeated(fed, copies), frozen))
 
+    def _layer_of(self, joined: Joined | None) -> LayerValues | None:
+        return None if self._layer is None or joined is None else self._layer.values(joined)
+
     def _rows(self, narrow: Narrow, own: slice) -> Narrow:
         """Some rows of what was encoded together; nothing of it may belong to the batch as a whole."""
         fed = {feature: tuple(tensor[own] for tensor in tensors) for feature, tensors in narrow._fed.items()}
         payloads = {feature: tuple(array[own] for array in arrays) for feature, arrays in narrow.payloads.items()}
-        return Narrow(payloads, fed, (), narrow._rest[own], self._join(fed, (), 1))
+        joined = self._join(fed, (), 1)
+        return Narrow(payloads, fed, (), narrow._rest[own], joined, self._layer_of(joined))
 
     def _parsed_again(
         self,
@@ -305,9 +333,12 @@ class PermutationModel:
         part = self._opened.flat.importer(feeds, [self._opened.output.tensor])
 
         def logits(*values: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(tf.cast(part(*values)[0], tf.float32), [-1, self.num_targets])
+            return self._targets(part(*values)[0])
 
         return tf.function(logits, autograph=False, input_signature=specs).get_concrete_function()
+
+    def _targets(self, output: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.cast(output, tf.float32), [-1, self.num_targets])
 
     def _own_notes(self) -> list[str]:
         if not self.reparsed:
