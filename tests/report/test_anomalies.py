@@ -77,20 +77,6 @@ def test_only_features_that_refuse_are_red():
     assert not red.search(render_anomalies(anomalies(warned), model))
 
 
-def test_the_models_compared_with_are_named():
-    data = anomalies(CAP)
-    last = "The last model that passed, with which the checks compare:"
-    assert f"{last} /models/6 (id 6, files bbbbbbbbbbbb)" in Page(render_anomalies(data)).text
-    older = {"fingerprint": "c" * 64, "model_uri": "/models/5", "model_id": None}
-    text = Page(render_anomalies(data | {"reference": [older, *data["reference"]]})).text
-    assert f"{last} /models/6 (id 6, files bbbbbbbbbbbb) Passed before: /models/5 (files cccccccccccc)" in text
-    own = older | {"fingerprint": "a" * 64}
-    text = Page(render_anomalies(data | {"reference": [*data["reference"], own]})).text
-    assert text.index("This model, which passed before: /models/5") < text.index(f"{last} /models/6")
-    alone = Page(render_anomalies(data | {"reference": []}))
-    assert "No model that passed was at hand to compare with." in alone.text
-
-
 def test_unreadable_attributions_still_have_a_page():
     page = Page(render_anomalies(anomalies(CAP) | {"model": {}}, None, []))
     assert "The attributions could not be read" in page.text
@@ -135,14 +121,6 @@ def test_what_to_do_stands_with_what_to_paste():
     assert 'What to do now Approve <it>. a: - "<b>" Train again. All checks' in Page(text).text
     assert "a:\n  - &quot;&lt;b&gt;&quot;</code></pre>" in text
     assert "What to do now" not in Page(render_anomalies(anomalies(CAP) | {"next_steps": []})).text
-
-
-def test_the_model_and_evaluators_result_are_named():
-    data = anomalies(CAP) | {"model_id": "37"}
-    text = Page(render_anomalies(data, summary({"leak": 1.0}) | {"evaluation": "/evaluation/38"})).text
-    assert "Model /models/7 (id 37, files aaaaaaaaaaaa)" in text
-    assert "Evaluator's result of this model: /evaluation/38" in text
-    assert "Evaluator's result" not in Page(render_anomalies(data, summary({"leak": 1.0}))).text
 
 
 def test_what_stands_between_backticks_is_code():

@@ -84,6 +84,7 @@ p { margin: 6px 0; max-width: 90ch; }
 ol, ul { margin: 10px 0 0; padding-left: 24px; }
 li { margin: 6px 0; max-width: 90ch; }
 code { font: 13px "Liberation Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+a { color: inherit; }
 pre { margin: 6px 0; padding: 8px 12px; overflow-x: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 6px; }
 .banner { padding: 18px 22px; border-radius: 8px; border-left: 8px solid var(--soft); background: #fff; }
