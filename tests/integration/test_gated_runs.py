@@ -103,16 +103,18 @@ def test_what_evaluator_blessed_and_the_gate_refused_is_not_pushed(runs):
     assert leaky.new_reference is None
 
 
-def test_a_refusals_page_names_its_run_and_model(runs, task):
-    """As LocalDagRunner tells them."""
+def test_a_refusals_page_names_its_run_and_model_and_leads_to_the_attributions(runs, task):
+    """As LocalDagRunner tells them; the links as a browser follows them."""
     leaky, second = runs["leaky"], runs["second"]
-    (anomalies,) = leaky.wrote(GATE_NODE_ID, "anomalies")
-    page = Page(Path(anomalies.uri, "report.html").read_text())
+    (anomalies,), (attributions,) = leaky.wrote(GATE_NODE_ID, "anomalies"), leaky.wrote("ExplainerGen", "attributions")
+    path = Path(anomalies.uri, "report.html")
+    page = Page(path.read_text())
     execution = leaky.executions[GATE_NODE_ID].id
     run = f"Pipeline {small.PIPELINE_NAME} · run {leaky.id} · node {GATE_NODE_ID} · execution {execution}"
     assert f"{run} Model {task.model('leaky')} (id " in page.text
     assert f"the last model that passed: {task.model('honest_2')} (id " in page.text
     assert f"passed in run {second.id})" in page.text
+    assert Path(attributions.uri, "report.html") in page.links_from(path)
 
 
 def test_a_refused_model_run_again_is_taken_from_the_cache_and_stays_refused(runs):

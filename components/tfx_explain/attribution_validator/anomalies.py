@@ -10,14 +10,13 @@ from tfx_explain.artifacts.locations import absolute
 from tfx_explain.artifacts.manifest import Stage, read_manifest, verify
 from tfx_explain.attribution_validator.by_value import by_value
 from tfx_explain.attribution_validator.evidence import Judged
+from tfx_explain.attribution_validator.files_behind import ANOMALIES_FILE, REPORT_FILE, files_behind
 from tfx_explain.attribution_validator.next_steps import next_steps
 from tfx_explain.config import ValidationConfig
 from tfx_explain.report.anomalies import render_anomalies
 from tfx_explain.report.origin import Origin
 
 KIND = "AttributionAnomalies"
-ANOMALIES_FILE = "anomalies.json"
-REPORT_FILE = "report.html"
 _UNKNOWN: Final = Origin()
 
 
@@ -73,6 +72,7 @@ def write_anomalies(
     stage = Stage(uri)
     stage.write(ANOMALIES_FILE, json.dumps(data, sort_keys=True, indent=1, allow_nan=False))
     passed = [m.summary for m in reference.models] if reference else []
-    stage.write(REPORT_FILE, render_anomalies(data, candidate.summary if candidate else None, passed, origin))
+    files = files_behind(uri, judged.attributions_uri)
+    stage.write(REPORT_FILE, render_anomalies(data, candidate.summary if candidate else None, passed, origin, files))
     stage.finish(KIND)
     return data

@@ -136,12 +136,13 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A verdict with what it was reached from, None where it could not be read, and where the references lie."""
+    """A verdict with what it was reached from, None where it could not be read, and where all that lies."""
 
     verdict: GateVerdict
     candidate: Candidate | None
     reference: Reference | None
     reference_uris: tuple[str, ...] = ()
+    attributions_uri: str = ""
 
 
 def read_candidate(uri: str) -> Candidate:
@@ -257,17 +258,17 @@ def judge_artifacts(
         )
         results.append(refusal("reference", sentence))
     if candidate is None or any(r.check == "reference" for r in results):
-        return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
+        return Judged(GateVerdict(tuple(results)), candidate, reference, uris, attributions_uri)
     newest = reference.newest_other(candidate.fingerprint) if reference else None
     if reference is not None and not candidate.no_gradient:
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
-        return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
+        return Judged(GateVerdict(tuple(results)), candidate, reference, uris, attributions_uri)
     evidence, own = candidate.evidence(config.required_slices), candidate.fingerprint
     known = reference.known_features(own) if reference else {}
     in_slices = {name: reference.known_in_slice(own, name) for name in evidence.slices} if reference else {}
     verdict = judge_model(evidence, _evidence(newest), known, config, today, in_slices)
-    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
+    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris, attributions_uri)
 
 
 def changed_reference(
