@@ -13,7 +13,7 @@ from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
 from tfx_explain.names import slice_name
 
-NAMES = ["fare", "a x b", "hour: [of] {day}", 'say "yes"', "größe", "123", "yes"]
+NAMES = ["fare", "a x b", "hour: [of] {day}", 'say "yes"', "größe", "123", "yes", "𝔣", "\x7f\x85\u2028\ufffe", "a\nb"]
 
 
 def written(advice: str) -> dict:

@@ -59,4 +59,7 @@ def cap_above(share: float) -> float:
 
 def quoted(name: str) -> str:
     """A name as YAML takes it whatever it holds."""
-    return json.dumps(name, ensure_ascii=False)
+    # YAML takes no control character and breaks lines at some others. JSON's escapes of both would do, not those that it
+    # makes of letters beyond 16 bits, which YAML reads as two.
+    text = json.dumps(name, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
