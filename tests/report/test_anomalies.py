@@ -128,3 +128,9 @@ def test_what_stands_between_backticks_is_code():
     text = render_anomalies(anomalies(one, two))
     assert text.count("Write <code>&lt;a&gt;: 1</code> now.") == 2
     assert "A ` alone" in text
+
+
+def test_results_of_an_earlier_release_have_no_unit_and_no_policy():
+    assert not {"unit", "policy"} & {*CAP}  # what all pages of these tests are drawn from
+    later = CAP | {"unit": None, "policy": "dominant_features: {}"}
+    assert render_anomalies(anomalies(later)) == render_anomalies(anomalies(CAP))
