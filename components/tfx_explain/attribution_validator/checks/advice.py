@@ -67,7 +67,7 @@ def cap_above(share: float) -> float:
 
 def quoted(name: str) -> str:
     """A name as YAML takes it whatever it holds."""
-    # YAML takes no control character and breaks lines at some others. JSON's escapes of both would do, not those that it
-    # makes of letters beyond 16 bits, which YAML reads as two.
+    # YAML takes no control character and breaks lines at some others. JSON's escapes of both would do, but it makes two
+    # of a letter beyond 16 bits, and YAML reads them as two.
     text = json.dumps(name, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
