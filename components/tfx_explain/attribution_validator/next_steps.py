@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import yaml
+
 from tfx_explain.attribution_validator.checks.advice import DATE, REASON, cap_above, quoted
 from tfx_explain.attribution_validator.checks.base import Result
+from tfx_explain.attribution_validator.checks.units import INVERSE, RATIO, allowed
 
 _CAME: Final = ("max_share", "new_features")
 _WENT: Final = ("removed_features", "vanished")
@@ -64,7 +67,7 @@ def _train(features: Sequence[str], case: str, action: str) -> list[_Step]:
 
 def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
     """What lets features come, go and lead."""
-    approved = _features(found, _APPROVED)
+    approved = list(dict.fromkeys(name for r in found if r.check in _APPROVED for name in _judged(r)))
     # An approval reaches to the cap of any feature, so that one above it needs a cap of its own as well.
     caps: dict[str, float] = {}
     for r in results:
@@ -76,8 +79,16 @@ def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
     if caps:
         lines += ["dominant_features:"]
         lines += [f"  {quoted(f)}: {{max_share: {cap:g}, reason: {REASON}}}" for f, cap in caps.items()]
-    what = "If this is how it should be: approve it in the policy, with the reason."
+    what = "If this is how it should be: approve it in the policy (validation_config of the gate), with the reason."
     return [(what, "\n".join(lines))] if lines else []
+
+
+def _judged(result: Result) -> list[str]:
+    """The feature that a result is about; of several that are judged together, all that its policy approves."""
+    if result.feature:
+        return [result.feature]
+    approved = yaml.safe_load(result.policy or "{}").get("approved_features", ())
+    return [str(approval["name"]) for approval in approved]
 
 
 def _approval(feature: str) -> str:
@@ -87,15 +98,22 @@ def _approval(feature: str) -> str:
 def _thresholds(found: Sequence[Result]) -> list[_Step]:
     """Thresholds that would have let the model pass."""
     needed: dict[str, float] = {}
+    units = {r.check: r.unit for r in found}
     for r in found:
         ends = [v for v in (r.value, r.high) if v is not None and math.isfinite(v) and v > 0]
         if r.check in _DISTANCES and ends:
             needed[r.check] = max(needed.get(r.check, 0.0), *ends)
     if not needed:
         return []
-    lines = ["checks:", *(f"  {check}: {{threshold: {_above(check, value):.6g}}}" for check, value in needed.items())]
+    lines = ["checks:", *(_threshold(check, _above(check, value), units[check]) for check, value in needed.items())]
     which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
     return [(f"If {which}: raise the threshold; it then holds for later models too.", "\n".join(lines))]
+
+
+def _threshold(check: str, bound: float, unit: str | None) -> str:
+    """One check's setting; what is given as a logarithm with what it comes to, since sentences tell ratios."""
+    ratio = f"  # {allowed(bound, unit)}" if unit in (RATIO, INVERSE) else ""
+    return f"  {check}: {{threshold: {bound:.6g}}}{ratio}"
 
 
 def _above(check: str, value: float) -> float:

@@ -17,27 +17,29 @@ class Advice:
     """What to write into the policy; as text, the part of a sentence that tells to.
 
     Attributes:
-      policy: YAML.
-      pattern: it shows the first few of many.
+      policy: YAML, whole.
+      pattern: what a sentence shows in its place where it is long; may be empty.
     """
 
     policy: str
-    pattern: bool = False
+    pattern: str = ""
 
     def __str__(self) -> str:
-        return f"write into the policy `{self.policy}`{', and the others likewise' if self.pattern else ''}"
+        shown = f"`{self.pattern}`, and the others likewise" if self.pattern else f"`{self.policy}`"
+        return f"write into the policy {shown}"
 
 
 def approve(features: Sequence[str], share: float | None = None) -> Advice:
-    """To approve features that came or went; of many the first few, as a pattern.
+    """To approve features that came or went; of many a sentence shows the first few, as a pattern.
 
     Args:
       features: their names.
       share: in [0, 1], what each is to be let carry; None where the cap of any feature will do.
     """
     more = "" if share is None else f", max_share: {cap_above(share):g}"
-    entries = (f"{{name: {quoted(f)}, reason: {REASON}, until: {DATE}{more}}}" for f in features[:_NAMED])
-    return Advice(f"approved_features: [{', '.join(entries)}]", pattern=len(features) > _NAMED)
+    entries = [f"{{name: {quoted(f)}, reason: {REASON}, until: {DATE}{more}}}" for f in features]
+    whole, shown = (f"approved_features: [{', '.join(e)}]" for e in (entries, entries[:_NAMED]))
+    return Advice(whole, pattern=shown if len(features) > _NAMED else "")
 
 
 def lead(feature: str, share: float) -> Advice:

@@ -36,7 +36,7 @@ class Result:
       sentence: for the person on call: what was found, how much is allowed, where to look.
       feature: a feature, or the name of a group of features.
       unit: of the numbers: SHARE, RATIO or INVERSE of `units`; None: that of the check, else plain numbers.
-      policy: YAML that the sentence tells to write into the policy, to let this pass; None where it tells none.
+      policy: YAML to write into the policy to let this pass, as the sentence tells; None where it tells none.
     """
 
     check: str
