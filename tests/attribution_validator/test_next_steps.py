@@ -99,6 +99,12 @@ def test_a_threshold_is_one_that_passes(check, high, threshold):
     assert f"If {check} is a false alarm" in steps[0]["what"]
 
 
+@pytest.mark.parametrize("high", [5e-324, 1e-310, 2.4e-5])
+def test_the_smallest_threshold_is_taken_too(high):
+    policy = ValidationConfig.make(pasted(next_steps([found("share_change", value=high, high=high)])))
+    assert high < policy.checks.share_change.threshold < 3e-5
+
+
 def test_missing_evidence_has_no_way_round():
     results = [found("evidence_floor", "INCONCLUSIVE"), found("share_change", "INCONCLUSIVE", value=0.2, high=0.3)]
     assert next_steps(results) == next_steps([found("evaluator")]) == next_steps([]) == []
@@ -121,7 +127,8 @@ def test_a_logarithm_is_told_as_the_ratio_that_sentences_have():
 @pytest.mark.parametrize("check", ["new_features", "removed_features"])
 def test_features_that_are_judged_together_are_all_approved(check):
     names = [f"f{i}" for i in range(7)]
-    (step, _) = next_steps([found(check, "NEEDS_APPROVAL", policy=approve(names).policy)])
+    (train, step, _) = next_steps([found(check, "NEEDS_APPROVAL", policy=approve(names).policy)])
+    assert "'f0', 'f1', 'f2', 'f3', 'f4' and 2 more" in train["what"]
     assert [a["name"] for a in pasted([step])["approved_features"]] == names
     assert next_steps([found(check, "NEEDS_APPROVAL")]) == []
 

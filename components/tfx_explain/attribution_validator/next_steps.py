@@ -19,6 +19,8 @@ _DISTANCES: Final = ("share_change", "profile_change", "direction_flip", "total_
 """Checks whose value must lie below their threshold; that of `vanished` is what is left of a feature."""
 _UNBOUNDED: Final = ("profile_change", "total_scale")
 _NAMED: Final = 5
+_LEAST: Final = 1e-300
+"""Of a distance whose second digit is a number too."""
 
 
 def next_steps(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -54,7 +56,7 @@ def _step(what: str, policy: str | None) -> dict[str, Any]:
 
 
 def _features(found: Iterable[Result], checks: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(r.feature for r in found if r.check in checks and r.feature))
+    return list(dict.fromkeys(name for r in found if r.check in checks for name in _judged(r)))
 
 
 def _train(features: Sequence[str], case: str, action: str) -> list[_Step]:
@@ -67,7 +69,7 @@ def _train(features: Sequence[str], case: str, action: str) -> list[_Step]:
 
 def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
     """What lets features come, go and lead."""
-    approved = list(dict.fromkeys(name for r in found if r.check in _APPROVED for name in _judged(r)))
+    approved = _features(found, _APPROVED)
     # An approval reaches to the cap of any feature, so that one above it needs a cap of its own as well.
     caps: dict[str, float] = {}
     for r in results:
@@ -118,5 +120,5 @@ def _threshold(check: str, bound: float, unit: str | None) -> str:
 
 def _above(check: str, value: float) -> float:
     """The next threshold above a positive value in two digits, as far as the policy takes it."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    unit = 10.0 ** (math.floor(math.log10(max(value, _LEAST))) - 1)
     return min((math.floor(value / unit) + 1) * unit, 100.0 if check in _UNBOUNDED else 1.0)
