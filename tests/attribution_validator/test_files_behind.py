@@ -11,6 +11,7 @@ from tests.fixtures.synthetic import HONEST, Additive
 from tests.report.page_reader import Page
 from tests.report.report_data import anomalies, result
 
+from tfx_explain.artifacts.manifest import Stage, read_manifest
 from tfx_explain.attribution_validator import files_behind as module
 from tfx_explain.attribution_validator.anomalies import write_anomalies
 from tfx_explain.attribution_validator.evidence import judge_artifacts
@@ -76,6 +77,27 @@ def test_attributions_that_cannot_be_judged_have_a_page_all_the_same(tmp_path):
     page = judged_page(str(tmp_path / "never written"), tmp_path / "anomalies")
     assert [path.name for path in Page(page.read_text()).links_from(page)] == ["anomalies.json"]
     assert "Attributions:" not in Page(page.read_text()).text
+
+
+def test_evaluators_result_is_named_whether_or_not_the_model_was_explained(tmp_path):
+    """Its refusal sends the reader there."""
+    uri = attributions(tmp_path)
+    for status in ("explained", "not_explained"):
+        manifest = read_manifest(uri, "ModelAttributions")
+        files = {name: manifest.read(name) for name in manifest.sha256}
+        summary = json.loads(files["summary.json"]) | {
+            "evaluation": "/evaluation/50",
+            "status": status,
+            "reason": "no.",
+        }
+        stage = Stage(uri)
+        for name, data in (files | {"summary.json": json.dumps(summary)}).items():
+            stage.write(name, data)
+        stage.finish("ModelAttributions")
+        page = Page(judged_page(uri, tmp_path / status).read_text())
+        assert "Evaluator's result of this model: /evaluation/50" in page.text
+    assert "The model was not explained: no. " in page.text
+    assert "Evaluator's result" not in Page(judged_page(str(tmp_path), tmp_path / "none").read_text()).text
 
 
 def test_storage_without_a_browser_is_told_as_text(tmp_path, monkeypatch):

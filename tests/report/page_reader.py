@@ -31,8 +31,14 @@ class Page(html.parser.HTMLParser):
         return {name for name, _ in self.elements}
 
     def links_from(self, page: Path) -> list[Path]:
-        """The files that its links lead to, followed from where it lies."""
-        hrefs = [attributes["href"] for name, attributes in self.elements if name == "a"]
+        """The files that its links lead to, followed from where it lies; raises where one leads to no file or place."""
+        linked = [attributes["href"] for name, attributes in self.elements if name == "a"]
+        lost = {href[1:] for href in linked if href[0] == "#"} - {
+            attributes.get("id") for _, attributes in self.elements
+        }
+        if lost:
+            raise ValueError(f"no element has the id: {lost}")
+        hrefs = [href for href in linked if href[0] != "#"]
         urls = [urllib.parse.urlsplit(urllib.parse.urljoin(page.absolute().as_uri(), href)) for href in hrefs]
         if any((url.scheme, url.netloc, url.query, url.fragment) != ("file", "", "", "") for url in urls):
             raise ValueError(f"a link leads to no file: {hrefs}")

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 from tests.report.page_reader import Page
@@ -79,7 +80,7 @@ def test_only_features_that_refuse_are_red():
 
 def test_unreadable_attributions_still_have_a_page():
     page = Page(render_anomalies(anomalies(CAP) | {"model": {}}, None, []))
-    assert "The attributions could not be read" in page.text
+    assert "There are no attributions that could be judged" in page.text
     assert "svg" not in page.names
 
 
@@ -134,3 +135,21 @@ def test_results_of_an_earlier_release_have_no_unit_and_no_policy():
     assert not {"unit", "policy"} & {*CAP}  # what all pages of these tests are drawn from
     later = CAP | {"unit": None, "policy": "dominant_features: {}"}
     assert render_anomalies(anomalies(later)) == render_anomalies(anomalies(CAP))
+
+
+def test_what_to_paste_stands_once_where_one_piece_holds_all_of_it():
+    told = "'leak' is new. If it may be used, write into the policy `approved_features: [leak]`. Its approval ended."
+    new = result("new_features", "NEEDS_APPROVAL", feature="leak", sentence=told, policy="approved_features: [leak]")
+    short = result("evidence_floor", "INCONCLUSIVE", sentence=told, policy="approved_features: [leak]")
+    steps = [{"what": "Approve it.", "policy": "approved_features: [leak]"}]
+
+    def reasons(steps, *results):
+        drawn = render_anomalies(anomalies(*results) | {"next_steps": steps})
+        Page(drawn).links_from(Path("report.html"))
+        return re.search("<ol>(.*?)</ol>", drawn).group(1)
+
+    below = 'If it may be used, say so in the policy <a href="#what-to-do-now">as below</a>. Its approval ended.</li>'
+    assert reasons(steps, new).endswith(below)
+    whole = "write into the policy <code>approved_features: [leak]</code>. Its approval ended."
+    for given in ((steps, short), ([], new), (steps, new | {"policy": None}), (steps, new | {"policy": "another"})):
+        assert whole in reasons(*given)

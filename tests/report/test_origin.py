@@ -2,7 +2,7 @@
 
 import pytest
 from tests.report.page_reader import Page
-from tests.report.report_data import anomalies, result, summary
+from tests.report.report_data import anomalies, result
 
 from tfx_explain.report.anomalies import render_anomalies
 from tfx_explain.report.origin import Linked, Origin
@@ -27,10 +27,10 @@ def test_a_page_begins_with_its_run_and_model():
 
 def test_what_is_not_known_has_no_words():
     page = text()
-    assert "Pusher does not push this model. Model /models/7 (id 37, files aaaaaaaaaaaa)" in page
+    assert "what it pushed before stays. Model /models/7 (id 37, files aaaaaaaaaaaa)" in page
     assert page.startswith("Not blessed: 1 reason · attribution gate")
     assert not {"Pipeline", "node", "execution"} & set(page.split())
-    assert "this model. execution AttributionValidator-8 Model" in text(
+    assert "before stays. execution AttributionValidator-8 Model" in text(
         origin=Origin(execution="AttributionValidator-8")
     )
 
@@ -65,12 +65,6 @@ def test_of_several_the_newest_other_one_is_the_reference():
     alone = text(REFUSED | {"reference": [own]})
     assert "Reference, this model itself: /models/5 (files aaaaaaaaaaaa)" in alone
     assert "Other models" not in alone
-
-
-def test_evaluators_result_is_named():
-    model = summary({"leak": 1.0})
-    assert "Evaluator's result of this model: /evaluation/38" in text(summary=model | {"evaluation": "/evaluation/38"})
-    assert "Evaluator's result" not in text(summary=model)
 
 
 @pytest.mark.parametrize("hostile", ["<script>", "\u202e", '"><b>'])

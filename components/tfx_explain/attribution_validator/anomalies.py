@@ -72,7 +72,7 @@ def write_anomalies(
     stage = Stage(uri)
     stage.write(ANOMALIES_FILE, json.dumps(data, sort_keys=True, indent=1, allow_nan=False))
     passed = [m.summary for m in reference.models] if reference else []
-    files = files_behind(uri, judged.attributions_uri)
+    files = files_behind(uri, judged.attributions_uri, judged.evaluation)
     stage.write(REPORT_FILE, render_anomalies(data, candidate.summary if candidate else None, passed, origin, files))
     stage.finish(KIND)
     return data

@@ -17,12 +17,13 @@ _DATA: Final = ("summary.json", "explain_config.json", "slice_statistics.parquet
 """Of the attributions: what the numbers are, how they were asked for, those of every slice, what they cost."""
 
 
-def files_behind(folder: str, attributions: str) -> Mapping[str, Sequence[Linked]]:
+def files_behind(folder: str, attributions: str, evaluation: str = "") -> Mapping[str, Sequence[Linked]]:
     """Files by what they are of, each with a link from the page where a browser can follow one.
 
     Args:
       folder: of the page; `anomalies.json` is written beside it.
       attributions: folder of what was judged, whole or not; empty where it is not known.
+      evaluation: folder of Evaluator's result, of protocol buffers; empty where it is not known.
     """
     there = [n for n in (REPORT_FILE, *_DATA) if attributions and fileio.exists(os.path.join(attributions, n))]
     paths = {name: os.path.join(attributions, name) for name in there}
@@ -30,4 +31,5 @@ def files_behind(folder: str, attributions: str) -> Mapping[str, Sequence[Linked
     page = [Linked(absolute(path), link(folder, path)) for name, path in paths.items() if name == REPORT_FILE]
     paths = {ANOMALIES_FILE: os.path.join(folder, ANOMALIES_FILE)} | paths
     data = [Linked(name, link(folder, path)) for name, path in paths.items() if name != REPORT_FILE]
-    return {"Attributions": page, "As data": data}
+    evaluator = [Linked(absolute(evaluation))] if evaluation else []
+    return {"Attributions": page, "As data": data, "Evaluator's result of this model": evaluator}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
 from tfx_explain.report.by_value import by_value_sections
-from tfx_explain.report.formats import NO_INTERVAL, text
+from tfx_explain.report.formats import ABSENT, text
 from tfx_explain.report.html import Html, joined, page, prose, table, tag
 from tfx_explain.report.metric_change import metric_change
 from tfx_explain.report.origin import Linked, Origin, earlier_models, judged_of, read_next
@@ -19,6 +19,10 @@ _SEVERITIES: Final = ("block", "warn", "off")
 _FOUND: Final = {"block": "blocks", "warn": "warns only", "off": "is off"}
 _PASSED: Final = {"block": "would block", "warn": "would warn", "off": "is off"}
 """What a finding of each severity does, and what it would have done."""
+_FOUND_OUT: Final = ("FAIL", "NEEDS_APPROVAL")
+"""Verdicts that the steps below are about; what is told of another one stands in its sentence alone."""
+_STEPS: Final = "what-to-do-now"
+_NONE: Final = f"{ABSENT}: the check has no such number, or it could not be measured."
 _UNKNOWN: Final = Origin()
 _NO_FILES: Final[Mapping[str, Sequence[Linked]]] = MappingProxyType({})
 
@@ -50,8 +54,7 @@ def render_anomalies(
     count = len(anomalies["blocking"])
     verdict = "Blessed" if anomalies["blessed"] else f"Not blessed: {count} {'reason' if count == 1 else 'reasons'}"
     metrics = metric_change(summary, passed, not anomalies["blessed"])
-    evaluation = None if summary is None else summary.get("evaluation")
-    more = read_next(anomalies, origin, files, evaluation)
+    more = read_next(anomalies, origin, files)
     return page(
         " · ".join(part for part in (verdict, origin.pipeline, "attribution gate") if part),
         _banner(anomalies, verdict, judged_of(anomalies, origin), metrics, more),
@@ -81,13 +84,31 @@ def _banner(anomalies: Mapping[str, Any], verdict: str, judged: Html, metrics: H
         return tag(
             "section", tag("h1", verdict), tag("p", consequence), judged, warned, metrics, more, class_="banner good"
         )
-    consequence, sentences = "Pusher does not push this model.", anomalies["blocking"]
-    reasons = tag("ol", *(tag("li", prose(str(sentence))) for sentence in sentences)) if sentences else Html()
+    consequence = "Pusher does not push this model; what it pushed before stays."
+    reasons = _reasons(anomalies)
     command = anomalies.get("diagnose")
     upstream = " With --metadata and the SQLite file of ML Metadata it also says what differs upstream."
     way = tag("p", "What changed, the model or the data: ", tag("code", str(command)), upstream) if command else Html()
     parts = (tag("p", consequence), judged, reasons, warned, metrics, way, more)
     return tag("section", tag("h1", verdict), *parts, class_="banner bad")
+
+
+def _reasons(anomalies: Mapping[str, Any]) -> Html:
+    """What blocks; without what to write into the policy where the page has all of it in one piece below."""
+    below = {
+        str(r["sentence"]): f"`{r['policy']}`"
+        for r in anomalies["results"]
+        if r.get("policy") and r["verdict"] in _FOUND_OUT and anomalies.get("next_steps")
+    }
+    told = ((sentence, below.get(str(sentence), "")) for sentence in anomalies["blocking"])
+    return tag("ol", *(tag("li", *_reason(str(sentence), policy)) for sentence, policy in told))
+
+
+def _reason(sentence: str, policy: str) -> list[Html]:
+    before, found, after = sentence.partition(f"write into the policy {policy}") if policy else (sentence, "", "")
+    if not found:
+        return [prose(sentence)]
+    return [prose(before), joined(("say so in the policy ", tag("a", "as below", href=f"#{_STEPS}"))), prose(after)]
 
 
 def _warnings(results: Sequence[Mapping[str, Any]]) -> Html:
@@ -118,7 +139,7 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
         header.insert(2, "slice")
     first = header.index("value")
     content = tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide checks")
-    return joined((content, tag("p", NO_INTERVAL, class_="note")))
+    return joined((content, tag("p", _NONE, class_="note")))
 
 
 def _badge(result: Mapping[str, Any]) -> Html:
@@ -140,14 +161,14 @@ def _next_steps(anomalies: Mapping[str, Any]) -> list[Html]:
         tag("li", str(step["what"]), *([tag("pre", tag("code", str(step["policy"])))] if step["policy"] else []))
         for step in steps
     )
-    return [tag("h2", "What to do now"), tag("ul", *lines)]
+    return [tag("h2", "What to do now", id=_STEPS), tag("ul", *lines)]
 
 
 def _model_sections(
     summary: Mapping[str, Any] | None, passed: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
 ) -> list[Html]:
     if summary is None:
-        return [tag("p", "The attributions could not be read, so there is nothing to draw.", class_="warning")]
+        return [tag("p", "There are no attributions that could be judged, so nothing is drawn.", class_="warning")]
     check_summary(summary)
     if summary["status"] == "not_explained":
         return [tag("p", f"The model was not explained: {summary['reason']}", class_="warning"), facts_section(summary)]

@@ -62,16 +62,13 @@ def judged_of(anomalies: Mapping[str, Any], origin: Origin) -> Html:
     return _lines(lines)
 
 
-def read_next(
-    anomalies: Mapping[str, Any], origin: Origin, files: Mapping[str, Sequence[Linked]], evaluation: object
-) -> Html:
+def read_next(anomalies: Mapping[str, Any], origin: Origin, files: Mapping[str, Sequence[Linked]]) -> Html:
     """The model of the reference that the checks compare with, and what there is to read.
 
     Args:
       anomalies: what `anomalies.json` holds.
       origin: the run.
       files: by what they are of; lines in this order.
-      evaluation: where Evaluator's result of the model lies; None or empty where that is not known.
     """
     newest = _last_passed(anomalies)
     if newest is None:
@@ -81,8 +78,6 @@ def read_next(
         words = "Reference, this model itself: " if own else "Reference, the last model that passed: "
         lines = [joined((words, _passed(newest, origin)))]
     lines += [joined((f"{of}: ", _files(named))) for of, named in files.items() if named]
-    if evaluation:
-        lines.append(joined(("Evaluator's result of this model: ", tag("code", str(evaluation)))))
     return _lines(lines)
 
 
