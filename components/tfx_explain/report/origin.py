@@ -15,7 +15,7 @@ from tfx_explain.report.html import Html, joined, tag
 class Origin:
     """Which run a verdict is of; empty where that is not known, as without a pipeline.
 
-    It stands on the page alone: what `anomalies.json` says does not depend on the run that reached it.
+    It stands on the page alone: `anomalies.json` depends on the run that reached it by its paths at most.
 
     Attributes:
       pipeline, run: the pipeline's name, and the id of its run.
