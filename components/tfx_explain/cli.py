@@ -159,7 +159,6 @@ def validate(
 
     from tfx_explain.attribution_reference.store import write_reference
     from tfx_explain.attribution_validator.anomalies import REPORT_FILE, diagnose_command, write_anomalies
-    from tfx_explain.attribution_validator.checks.advice import written
     from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
 
     today = datetime.datetime.now(datetime.timezone.utc).date()
@@ -167,9 +166,8 @@ def validate(
     console = rich.console.Console()
     console.print(_findings(judged.verdict.results))
     for result in judged.verdict.results:
-        advice = "" if result.verdict == "PASS" else written(result.sentence)
-        if advice:  # whole, since a table breaks its lines
-            console.print(f"policy that lets {result.check} pass: {advice}", markup=False, soft_wrap=True)
+        if result.policy is not None:  # whole, since a table breaks its lines
+            console.print(f"policy that lets {result.check} pass: {result.policy}", markup=False, soft_wrap=True)
     if output is not None:
         write_anomalies(str(output / "anomalies"), judged, policy)
         fingerprint = judged.candidate.fingerprint if judged.candidate else None

@@ -33,7 +33,7 @@ def test_type_names_and_property_names_are_frozen():
     )
     assert (properties.STATUS_EXPLAINED, properties.STATUS_NOT_EXPLAINED) == ("explained", "not_explained")
     assert properties.ATTRIBUTION_ANOMALIES == ("blessed", "blocking", "first_reason", "gate_id")
-    assert properties.ATTRIBUTION_REFERENCE == ("gate_id", "models", "newest_model", "newest_fingerprint")
+    assert properties.ATTRIBUTION_REFERENCE == ("gate_id", "models", "newest_model", "newest_fingerprint", "newest_run")
     assert properties.MODEL_BLESSING == (
         "blessed",
         "current_model",

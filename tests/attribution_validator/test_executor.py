@@ -39,9 +39,11 @@ class Case:
     model: Additive = dataclasses.field(default_factory=lambda: Additive(HONEST, seed=1))
     config: dict = dataclasses.field(default_factory=dict)
     reference_uri: str | None = None
+    reference: AttributionReference | None = None
     model_id: int = 7
     serial: int = 0
     exist_ok: bool = False
+    context: Executor.Context | None = None
 
     def __post_init__(self):
         self.root.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,9 @@ class Case:
         inputs["attributions"][0].uri = self.attributions_uri
         inputs["model"][0].uri, inputs["model"][0].id = self.model_uri, self.model_id
         inputs["model_blessing"] = [self.blessing]
-        if self.reference_uri is not None:
+        if self.reference is not None:
+            inputs["reference"] = [self.reference]
+        elif self.reference_uri is not None:
             inputs["reference"] = [AttributionReference()]
             inputs["reference"][0].uri = self.reference_uri
         outputs = {
@@ -80,7 +84,7 @@ class Case:
             Path(artifacts[0].uri).mkdir(parents=True, exist_ok=self.exist_ok)
         self.out = outputs
         config = ValidationConfig.make(self.config)
-        Executor().Do(inputs, outputs, {"validation_config": config.to_json(), "engine_version": "test"})
+        Executor(self.context).Do(inputs, outputs, {"validation_config": config.to_json(), "engine_version": "test"})
         blessing, anomalies = outputs["blessing"][0], outputs["anomalies"][0]
         data = json.loads(read_manifest(anomalies.uri, "AttributionAnomalies").read("anomalies.json"))
         blessed = blessing.get_int_custom_property("blessed")

@@ -13,6 +13,7 @@ from tests.fixtures.synthetic import HONEST, Additive
 from tfx_explain.attribution_reference.store import write_reference
 from tfx_explain.attribution_validator.anomalies import write_anomalies
 from tfx_explain.attribution_validator.checks import registry
+from tfx_explain.attribution_validator.checks.advice import approve
 from tfx_explain.attribution_validator.checks.base import Result
 from tfx_explain.attribution_validator.evidence import changed_reference, judge_artifacts
 from tfx_explain.attribution_validator.next_steps import next_steps
@@ -98,6 +99,12 @@ def test_a_threshold_is_one_that_passes(check, high, threshold):
     assert f"If {check} is a false alarm" in steps[0]["what"]
 
 
+@pytest.mark.parametrize("high", [5e-324, 1e-310, 2.4e-5])
+def test_the_smallest_threshold_is_taken_too(high):
+    policy = ValidationConfig.make(pasted(next_steps([found("share_change", value=high, high=high)])))
+    assert high < policy.checks.share_change.threshold < 3e-5
+
+
 def test_missing_evidence_has_no_way_round():
     results = [found("evidence_floor", "INCONCLUSIVE"), found("share_change", "INCONCLUSIVE", value=0.2, high=0.3)]
     assert next_steps(results) == next_steps([found("evaluator")]) == next_steps([]) == []
@@ -108,6 +115,22 @@ def test_a_feature_that_died_is_looked_for():
     (step,) = next_steps([found("vanished", feature="f", value=0.0, high=0.0, threshold=0.01)])
     assert "should still use 'f'" in step["what"]
     assert step["policy"] is None
+
+
+def test_a_logarithm_is_told_as_the_ratio_that_sentences_have():
+    (step, _) = next_steps([found("total_scale", value=-0.8, high=0.93, unit="log_inverse_ratio")])
+    assert step["policy"] == "checks:\n  total_scale: {threshold: 0.94}  # 0.39 to 2.56 times"
+    (step, _) = next_steps([found("share_change", value=0.2, high=0.21)])
+    assert "#" not in step["policy"]
+
+
+@pytest.mark.parametrize("check", ["new_features", "removed_features"])
+def test_features_that_are_judged_together_are_all_approved(check):
+    names = [f"f{i}" for i in range(7)]
+    (train, step, _) = next_steps([found(check, "NEEDS_APPROVAL", policy=approve(names).policy)])
+    assert "'f0', 'f1', 'f2', 'f3', 'f4' and 2 more" in train["what"]
+    assert [a["name"] for a in pasted([step])["approved_features"]] == names
+    assert next_steps([found(check, "NEEDS_APPROVAL")]) == []
 
 
 def test_many_features_are_not_all_told():

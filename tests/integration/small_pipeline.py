@@ -250,6 +250,13 @@ class Run:
     store: Store
     executions: Mapping[str, pb.Execution]
 
+    @property
+    def id(self) -> str:
+        """As the orchestrator calls it."""
+        contexts = self.store.mlmd().get_contexts_by_execution(self.executions[GATE_NODE_ID].id)
+        (name,) = (context.name for context in contexts if context.type == "pipeline_run")
+        return name
+
     def state(self, node: str) -> str:
         return pb.Execution.State.Name(self.executions[node].last_known_state)
 

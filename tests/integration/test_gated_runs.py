@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.integration import small_pipeline as small
 from tests.integration.small_task import EVAL_ROWS
+from tests.report.page_reader import Page
 
 from tfx_explain import GATE_NODE_ID, add_attribution_gate
 from tfx_explain.artifacts import properties
@@ -100,6 +101,20 @@ def test_what_evaluator_blessed_and_the_gate_refused_is_not_pushed(runs):
     assert not leaky.passed and not leaky.pushed
     assert leaky.blocked_by >= {"max_share", "new_features"}
     assert leaky.new_reference is None
+
+
+def test_a_refusals_page_names_its_run_and_model_and_leads_to_the_attributions(runs, task):
+    """As LocalDagRunner tells them; the links as a browser follows them."""
+    leaky, second = runs["leaky"], runs["second"]
+    (anomalies,), (attributions,) = leaky.wrote(GATE_NODE_ID, "anomalies"), leaky.wrote("ExplainerGen", "attributions")
+    path = Path(anomalies.uri, "report.html")
+    page = Page(path.read_text())
+    execution = leaky.executions[GATE_NODE_ID].id
+    run = f"Pipeline {small.PIPELINE_NAME} · run {leaky.id} · node {GATE_NODE_ID} · execution {execution}"
+    assert f"{run} Model {task.model('leaky')} (id " in page.text
+    assert f"the last model that passed: {task.model('honest_2')} (id " in page.text
+    assert f"passed in run {second.id})" in page.text
+    assert Path(attributions.uri, "report.html") in page.links_from(path)
 
 
 def test_a_refused_model_run_again_is_taken_from_the_cache_and_stays_refused(runs):
@@ -270,6 +285,7 @@ def test_what_the_gate_writes_has_its_custom_properties(runs, task):
         "models": 2,
         "newest_model": task.model("honest_2"),
         "newest_fingerprint": model_fingerprint(f"{task.model('honest_2')}/Format-Serving"),
+        "newest_run": second.id,
     }
     assert set(wanted) == set(properties.ATTRIBUTION_REFERENCE)
     assert _properties(reference).items() >= wanted.items()

@@ -1,6 +1,9 @@
 """Reads a page as a browser would: its text in order, its elements and its attributes."""
 
 import html.parser
+import urllib.parse
+import urllib.request
+from pathlib import Path
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -26,6 +29,20 @@ class Page(html.parser.HTMLParser):
     @property
     def names(self) -> set[str]:
         return {name for name, _ in self.elements}
+
+    def links_from(self, page: Path) -> list[Path]:
+        """The files that its links lead to, followed from where it lies; raises where one leads to no file or place."""
+        linked = [attributes["href"] for name, attributes in self.elements if name == "a"]
+        lost = {href[1:] for href in linked if href[0] == "#"} - {
+            attributes.get("id") for _, attributes in self.elements
+        }
+        if lost:
+            raise ValueError(f"no element has the id: {lost}")
+        hrefs = [href for href in linked if href[0] != "#"]
+        urls = [urllib.parse.urlsplit(urllib.parse.urljoin(page.absolute().as_uri(), href)) for href in hrefs]
+        if any((url.scheme, url.netloc, url.query, url.fragment) != ("file", "", "", "") for url in urls):
+            raise ValueError(f"a link leads to no file: {hrefs}")
+        return [Path(urllib.request.url2pathname(url.path)) for url in urls]
 
     def row(self, first: str) -> list[str]:
         """The only table row whose first cell is `first`."""

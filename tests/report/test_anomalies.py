@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 from tests.report.page_reader import Page
@@ -77,23 +78,9 @@ def test_only_features_that_refuse_are_red():
     assert not red.search(render_anomalies(anomalies(warned), model))
 
 
-def test_the_models_compared_with_are_named():
-    data = anomalies(CAP)
-    last = "The last model that passed, with which the checks compare:"
-    assert f"{last} /models/6 (id 6, files bbbbbbbbbbbb)" in Page(render_anomalies(data)).text
-    older = {"fingerprint": "c" * 64, "model_uri": "/models/5", "model_id": None}
-    text = Page(render_anomalies(data | {"reference": [older, *data["reference"]]})).text
-    assert f"{last} /models/6 (id 6, files bbbbbbbbbbbb) Passed before: /models/5 (files cccccccccccc)" in text
-    own = older | {"fingerprint": "a" * 64}
-    text = Page(render_anomalies(data | {"reference": [*data["reference"], own]})).text
-    assert text.index("This model, which passed before: /models/5") < text.index(f"{last} /models/6")
-    alone = Page(render_anomalies(data | {"reference": []}))
-    assert "No model that passed was at hand to compare with." in alone.text
-
-
 def test_unreadable_attributions_still_have_a_page():
     page = Page(render_anomalies(anomalies(CAP) | {"model": {}}, None, []))
-    assert "The attributions could not be read" in page.text
+    assert "There are no attributions that could be judged" in page.text
     assert "svg" not in page.names
 
 
@@ -137,16 +124,32 @@ def test_what_to_do_stands_with_what_to_paste():
     assert "What to do now" not in Page(render_anomalies(anomalies(CAP) | {"next_steps": []})).text
 
 
-def test_the_model_and_evaluators_result_are_named():
-    data = anomalies(CAP) | {"model_id": "37"}
-    text = Page(render_anomalies(data, summary({"leak": 1.0}) | {"evaluation": "/evaluation/38"})).text
-    assert "Model /models/7 (id 37, files aaaaaaaaaaaa)" in text
-    assert "Evaluator's result of this model: /evaluation/38" in text
-    assert "Evaluator's result" not in Page(render_anomalies(data, summary({"leak": 1.0}))).text
-
-
 def test_what_stands_between_backticks_is_code():
     one, two = result("x", "FAIL", sentence="Write `<a>: 1` now."), result("y", "FAIL", sentence="A ` alone")
     text = render_anomalies(anomalies(one, two))
     assert text.count("Write <code>&lt;a&gt;: 1</code> now.") == 2
     assert "A ` alone" in text
+
+
+def test_results_of_an_earlier_release_have_no_unit_and_no_policy():
+    assert not {"unit", "policy"} & {*CAP}  # what all pages of these tests are drawn from
+    later = CAP | {"unit": None, "policy": "dominant_features: {}"}
+    assert render_anomalies(anomalies(later)) == render_anomalies(anomalies(CAP))
+
+
+def test_what_to_paste_stands_once_where_one_piece_holds_all_of_it():
+    told = "'leak' is new. If it may be used, write into the policy `approved_features: [leak]`. Its approval ended."
+    new = result("new_features", "NEEDS_APPROVAL", feature="leak", sentence=told, policy="approved_features: [leak]")
+    short = result("evidence_floor", "INCONCLUSIVE", sentence=told, policy="approved_features: [leak]")
+    steps = [{"what": "Approve it.", "policy": "approved_features: [leak]"}]
+
+    def reasons(steps, *results):
+        drawn = render_anomalies(anomalies(*results) | {"next_steps": steps})
+        Page(drawn).links_from(Path("report.html"))
+        return re.search("<ol>(.*?)</ol>", drawn).group(1)
+
+    below = 'If it may be used, say so in the policy <a href="#what-to-do-now">as below</a>. Its approval ended.</li>'
+    assert reasons(steps, new).endswith(below)
+    whole = "write into the policy <code>approved_features: [leak]</code>. Its approval ended."
+    for given in ((steps, short), ([], new), (steps, new | {"policy": None}), (steps, new | {"policy": "another"})):
+        assert whole in reasons(*given)

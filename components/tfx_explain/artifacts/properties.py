@@ -38,6 +38,7 @@ GATE_ID: Final = "gate_id"
 MODELS: Final = "models"
 NEWEST_MODEL: Final = "newest_model"
 NEWEST_FINGERPRINT: Final = "newest_fingerprint"
+NEWEST_RUN: Final = "newest_run"
 
 # ModelBlessing: Evaluator's own names, so that whatever reads its blessing reads ours.
 CURRENT_MODEL: Final = "current_model"
@@ -59,7 +60,7 @@ MODEL_ATTRIBUTIONS: Final = (
     COMPARABILITY_DIGEST,
 )
 ATTRIBUTION_ANOMALIES: Final = (BLESSED, BLOCKING, FIRST_REASON, GATE_ID)
-ATTRIBUTION_REFERENCE: Final = (GATE_ID, MODELS, NEWEST_MODEL, NEWEST_FINGERPRINT)
+ATTRIBUTION_REFERENCE: Final = (GATE_ID, MODELS, NEWEST_MODEL, NEWEST_FINGERPRINT, NEWEST_RUN)
 MODEL_BLESSING: Final = (
     BLESSED,
     CURRENT_MODEL,

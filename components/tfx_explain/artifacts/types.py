@@ -98,7 +98,8 @@ class AttributionReference(artifact.Artifact):
     * Custom properties of the AttributionReference artifact:
       - `gate_id`: the gate that these models passed.
       - `models`: count of models held.
-      - `newest_model`: URI of the newest; `newest_fingerprint`: its sha256, hex.
+      - `newest_model`: URI of the newest; `newest_fingerprint`: its sha256, hex; `newest_run`: id of the run in which
+        it passed, empty where that is not known.
     """
 
     TYPE_NAME = "tfx_explain.AttributionReference"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from typing import Any, Final
 
 from tfx_explain.artifacts.locations import absolute
 from tfx_explain.artifacts.manifest import Stage, read_manifest, verify
 from tfx_explain.attribution_validator.by_value import by_value
 from tfx_explain.attribution_validator.evidence import Judged
+from tfx_explain.attribution_validator.files_behind import ANOMALIES_FILE, REPORT_FILE, files_behind
 from tfx_explain.attribution_validator.next_steps import next_steps
 from tfx_explain.config import ValidationConfig
 from tfx_explain.report.anomalies import render_anomalies
+from tfx_explain.report.origin import Origin
 
 KIND = "AttributionAnomalies"
-ANOMALIES_FILE = "anomalies.json"
-REPORT_FILE = "report.html"
+_UNKNOWN: Final = Origin()
 
 
 def diagnose_command(attributions: str, reference: str, anomalies: str | None) -> str:
@@ -37,7 +38,13 @@ def read_anomalies(uri: str) -> dict[str, Any]:
     return manifest.read_json(ANOMALIES_FILE)
 
 
-def write_anomalies(uri: str, judged: Judged, config: ValidationConfig, model_id: str | None = None) -> dict[str, Any]:
+def write_anomalies(
+    uri: str,
+    judged: Judged,
+    config: ValidationConfig,
+    model_id: str | None = None,
+    origin: Origin = _UNKNOWN,
+) -> dict[str, Any]:
     """Writes a finished artifact; gives anomalies.json's content.
 
     Args:
@@ -45,6 +52,7 @@ def write_anomalies(uri: str, judged: Judged, config: ValidationConfig, model_id
       judged: the verdict, and what it was reached from.
       config: the policy.
       model_id: of the model's artifact, as Evaluator's blessing has it; None without a pipeline.
+      origin: the run, for the page.
     """
     candidate, reference = judged.candidate, judged.reference
     data = judged.verdict.to_dict() | {
@@ -64,6 +72,7 @@ def write_anomalies(uri: str, judged: Judged, config: ValidationConfig, model_id
     stage = Stage(uri)
     stage.write(ANOMALIES_FILE, json.dumps(data, sort_keys=True, indent=1, allow_nan=False))
     passed = [m.summary for m in reference.models] if reference else []
-    stage.write(REPORT_FILE, render_anomalies(data, candidate.summary if candidate else None, passed))
+    files = files_behind(uri, judged.attributions_uri, judged.evaluation)
+    stage.write(REPORT_FILE, render_anomalies(data, candidate.summary if candidate else None, passed, origin, files))
     stage.finish(KIND)
     return data

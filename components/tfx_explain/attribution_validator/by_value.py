@@ -75,7 +75,7 @@ def _entry(
             "reference_rows": None if before is None else int(before["bin_rows"][i]),
             "reference_mean": _mean(before, "bin_sum", i),
         }
-        for i, words in enumerate(_words(bins))
+        for i, words in enumerate(bins.labels)
     ]
     held = [v for v in values if v["rows"] or v["reference_rows"]]
     return (
@@ -111,14 +111,3 @@ def _mean(sums: dict[str, np.ndarray] | None, name: str, place: int) -> float | 
     if sums is None or not sums["bin_weight"][place] > 0:
         return None
     return number(sums[name][place] / sums["bin_weight"][place])
-
-
-def _words(bins: FeatureBins) -> list[str]:
-    """What each bin holds."""
-    if bins.edges is None:
-        return bins.labels
-    if not bins.edges:
-        return ["any number", "missing"]
-    ends = [f"{edge:.0f}" if edge == int(edge) and abs(edge) < 1e15 else f"{edge:.6g}" for edge in bins.edges]
-    between = (f"{low} to below {high}" for low, high in zip(ends, ends[1:], strict=False))
-    return [f"below {ends[0]}", *between, f"{ends[-1]} and more", "missing"]

@@ -136,19 +136,30 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A verdict with what it was reached from, None where it could not be read, and where the references lie."""
+    """A verdict with what it was reached from, None where it could not be read, and where all that lies."""
 
     verdict: GateVerdict
     candidate: Candidate | None
     reference: Reference | None
     reference_uris: tuple[str, ...] = ()
+    attributions_uri: str = ""
+    evaluation: str = ""
+
+
+class NotExplainedError(ArtifactError):
+    """Sound attributions that hold none, and say why; `evaluation`: where Evaluator's result lies, or empty."""
+
+    def __init__(self, message: str, evaluation: str):
+        super().__init__(message)
+        self.evaluation = evaluation
 
 
 def read_candidate(uri: str) -> Candidate:
     """Reads and verifies attributions.
 
     Raises:
-      ArtifactError: unfinished, damaged, of a newer format, or of a model that was not explained.
+      NotExplainedError: of a model that was not explained.
+      ArtifactError: unfinished, damaged, or of a newer format.
       OSError: they cannot be read.
     """
     manifest = read_manifest(uri, KIND)
@@ -156,7 +167,8 @@ def read_candidate(uri: str) -> Candidate:
     summary = manifest.read_json(SUMMARY_FILE)
     try:
         if summary["status"] != "explained":
-            raise ArtifactError(f"The model was not explained: {summary['reason']}.")
+            reason = str(summary["reason"]).removesuffix(".")
+            raise NotExplainedError(f"The model was not explained: {reason}.", _text(summary.get("evaluation")))
         if not int(summary["examples"]["explained_rows"]):
             raise ArtifactError(
                 f"No row was explained: the splits {summary['examples']['splits']} hold {summary['examples']['rows']} "
@@ -231,13 +243,20 @@ def judge_artifacts(
       today: for what ends on a date.
       prior: results that are known already; they come first.
     """
-    results, uris = list(prior), tuple(reference_uris)
+    results, evaluation = list(prior), ""
     candidate: Candidate | None = None
     reference: Reference | None = None
+
+    def judged(results: Sequence[Result]) -> Judged:
+        where = tuple(reference_uris), attributions_uri, evaluation
+        return Judged(GateVerdict(tuple(results)), candidate, reference, *where)
+
     try:
         candidate = read_candidate(attributions_uri)
+        evaluation = _text(candidate.summary.get("evaluation"))
     except ArtifactError as error:
         results.append(refusal("attributions", str(error)))
+        evaluation = error.evaluation if isinstance(error, NotExplainedError) else ""
     try:
         reference = read_references(reference_uris)
     except ArtifactError as error:
@@ -257,17 +276,21 @@ def judge_artifacts(
         )
         results.append(refusal("reference", sentence))
     if candidate is None or any(r.check == "reference" for r in results):
-        return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
+        return judged(results)
     newest = reference.newest_other(candidate.fingerprint) if reference else None
     if reference is not None and not candidate.no_gradient:
         results += _incomparable(candidate, reference, newest)
     if any(r.check == "comparability" for r in results):
-        return Judged(GateVerdict(tuple(results)), candidate, reference, uris)
+        return judged(results)
     evidence, own = candidate.evidence(config.required_slices), candidate.fingerprint
     known = reference.known_features(own) if reference else {}
     in_slices = {name: reference.known_in_slice(own, name) for name in evidence.slices} if reference else {}
     verdict = judge_model(evidence, _evidence(newest), known, config, today, in_slices)
-    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
+    return judged((*results, *verdict.results))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def changed_reference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import os
@@ -18,12 +19,14 @@ from tfx.utils import io_utils, path_utils
 from tfx_explain.artifacts import properties
 from tfx_explain.artifacts.fingerprint import model_fingerprint
 from tfx_explain.artifacts.manifest import ArtifactError
-from tfx_explain.attribution_reference.store import write_reference
+from tfx_explain.attribution_reference.store import PASSED, PassedModel, Reference, write_reference
 from tfx_explain.attribution_validator.anomalies import REPORT_FILE, write_anomalies
 from tfx_explain.attribution_validator.checks.base import Result
 from tfx_explain.attribution_validator.evidence import Judged, changed_reference, judge_artifacts
+from tfx_explain.attribution_validator.origin import origin_of
 from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, refusal
 from tfx_explain.config import ValidationConfig
+from tfx_explain.report.origin import Origin
 
 _INT64_MAX = 1 << 63
 # Loaded in a task of Kubeflow Pipelines, where an output without an artifact is an error; an unwritten one is none.
@@ -54,10 +57,11 @@ class Executor(base_executor.BaseExecutor):
         prior += blessing_results(incoming, model)
         judged = judge_artifacts(attributions.uri, [r.uri for r in references], config, today(), tuple(prior))
         judged = _of_this_model(judged, fingerprint, model)
+        origin = origin_of(self._context, model, fingerprint, references)
 
         anomalies = artifact_utils.get_single_instance(output_dict["anomalies"])
-        _publish_anomalies(anomalies, judged, config, str(model.id))
-        _publish_reference(output_dict["new_reference"], judged, config, model, fingerprint)
+        _publish_anomalies(anomalies, judged, config, str(model.id), origin)
+        _publish_reference(output_dict["new_reference"], judged, config, model, origin)
         # Last: a blessing exists only once everything that explains it does.
         _publish_blessing(artifact_utils.get_single_instance(output_dict["blessing"]), incoming, model, judged, config)
         _log(judged, model.uri, os.path.join(anomalies.uri, REPORT_FILE))
@@ -114,11 +118,13 @@ def _of_this_model(judged: Judged, fingerprint: str | None, model: types.Artifac
         "are, the model was rewritten after it was explained."
     )
     results = (refusal("model", sentence), *judged.verdict.results)
-    return Judged(GateVerdict(results), judged.candidate, judged.reference, judged.reference_uris)
+    return dataclasses.replace(judged, verdict=GateVerdict(results))
 
 
-def _publish_anomalies(anomalies: types.Artifact, judged: Judged, config: ValidationConfig, model_id: str) -> None:
-    write_anomalies(anomalies.uri, judged, config, model_id)
+def _publish_anomalies(
+    anomalies: types.Artifact, judged: Judged, config: ValidationConfig, model_id: str, origin: Origin
+) -> None:
+    write_anomalies(anomalies.uri, judged, config, model_id, origin)
     blocking = judged.verdict.blocking
     anomalies.set_int_custom_property(properties.BLESSED, int(judged.verdict.blessed))
     anomalies.set_int_custom_property(properties.BLOCKING, len(blocking))
@@ -127,14 +133,10 @@ def _publish_anomalies(anomalies: types.Artifact, judged: Judged, config: Valida
 
 
 def _publish_reference(
-    output: list[types.Artifact],
-    judged: Judged,
-    config: ValidationConfig,
-    model: types.Artifact,
-    fingerprint: str | None,
+    output: list[types.Artifact], judged: Judged, config: ValidationConfig, model: types.Artifact, origin: Origin
 ) -> None:
     """A new reference when a model passes that is not in it, or when one in it is refused; else no artifact."""
-    changed = changed_reference(judged, config, model.uri, str(model.id), fingerprint)
+    changed = changed_reference(judged, config, model.uri, str(model.id), origin.fingerprint or None)
     artifact = artifact_utils.get_single_instance(output)
     if changed is None:
         if fileio.exists(artifact.uri):  # what a killed attempt may have left
@@ -148,6 +150,14 @@ def _publish_reference(
     artifact.set_int_custom_property(properties.MODELS, len(changed.models))
     artifact.set_string_custom_property(properties.NEWEST_MODEL, newest.model_uri if newest else "")
     artifact.set_string_custom_property(properties.NEWEST_FINGERPRINT, newest.fingerprint if newest else "")
+    artifact.set_string_custom_property(properties.NEWEST_RUN, _passed_in(newest, changed, origin))
+
+
+def _passed_in(newest: PassedModel | None, changed: Reference, origin: Origin) -> str:
+    """Id of the run in which a reference's newest model passed: this one, or as an earlier reference has it."""
+    if newest is None:
+        return ""
+    return origin.run if changed.event == (PASSED, newest.fingerprint) else origin.passed_in.get(newest.fingerprint, "")
 
 
 def _publish_blessing(

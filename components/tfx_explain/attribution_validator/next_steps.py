@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import yaml
+
 from tfx_explain.attribution_validator.checks.advice import DATE, REASON, cap_above, quoted
 from tfx_explain.attribution_validator.checks.base import Result
+from tfx_explain.attribution_validator.checks.units import INVERSE, RATIO, allowed
 
 _CAME: Final = ("max_share", "new_features")
 _WENT: Final = ("removed_features", "vanished")
@@ -16,6 +19,8 @@ _DISTANCES: Final = ("share_change", "profile_change", "direction_flip", "total_
 """Checks whose value must lie below their threshold; that of `vanished` is what is left of a feature."""
 _UNBOUNDED: Final = ("profile_change", "total_scale")
 _NAMED: Final = 5
+_LEAST: Final = 1e-300
+"""Of a distance whose second digit is a number too."""
 
 
 def next_steps(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -51,7 +56,7 @@ def _step(what: str, policy: str | None) -> dict[str, Any]:
 
 
 def _features(found: Iterable[Result], checks: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(r.feature for r in found if r.check in checks and r.feature))
+    return list(dict.fromkeys(name for r in found if r.check in checks for name in _judged(r)))
 
 
 def _train(features: Sequence[str], case: str, action: str) -> list[_Step]:
@@ -76,8 +81,16 @@ def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
     if caps:
         lines += ["dominant_features:"]
         lines += [f"  {quoted(f)}: {{max_share: {cap:g}, reason: {REASON}}}" for f, cap in caps.items()]
-    what = "If this is how it should be: approve it in the policy, with the reason."
+    what = "If this is how it should be: approve it in the policy (validation_config of the gate), with the reason."
     return [(what, "\n".join(lines))] if lines else []
+
+
+def _judged(result: Result) -> list[str]:
+    """The feature that a result is about; of several that are judged together, all that its policy approves."""
+    if result.feature:
+        return [result.feature]
+    approved = yaml.safe_load(result.policy or "{}").get("approved_features", ())
+    return [str(approval["name"]) for approval in approved]
 
 
 def _approval(feature: str) -> str:
@@ -87,18 +100,25 @@ def _approval(feature: str) -> str:
 def _thresholds(found: Sequence[Result]) -> list[_Step]:
     """Thresholds that would have let the model pass."""
     needed: dict[str, float] = {}
+    units = {r.check: r.unit for r in found}
     for r in found:
         ends = [v for v in (r.value, r.high) if v is not None and math.isfinite(v) and v > 0]
         if r.check in _DISTANCES and ends:
             needed[r.check] = max(needed.get(r.check, 0.0), *ends)
     if not needed:
         return []
-    lines = ["checks:", *(f"  {check}: {{threshold: {_above(check, value):.6g}}}" for check, value in needed.items())]
+    lines = ["checks:", *(_threshold(check, _above(check, value), units[check]) for check, value in needed.items())]
     which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
     return [(f"If {which}: raise the threshold; it then holds for later models too.", "\n".join(lines))]
 
 
+def _threshold(check: str, bound: float, unit: str | None) -> str:
+    """One check's setting; what is given as a logarithm with what it comes to, since sentences tell ratios."""
+    ratio = f"  # {allowed(bound, unit)}" if unit in (RATIO, INVERSE) else ""
+    return f"  {check}: {{threshold: {bound:.6g}}}{ratio}"
+
+
 def _above(check: str, value: float) -> float:
     """The next threshold above a positive value in two digits, as far as the policy takes it."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    unit = 10.0 ** (math.floor(math.log10(max(value, _LEAST))) - 1)
     return min((math.floor(value / unit) + 1) * unit, 100.0 if check in _UNBOUNDED else 1.0)

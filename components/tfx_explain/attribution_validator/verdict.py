@@ -119,7 +119,7 @@ def _without_effect(
 
 def without_reference(config: ValidationConfig, today: datetime.date, slice_name: str = OVERALL) -> Result:
     """What the policy says where no model has passed yet, or where the last one was not measured on a slice."""
-    rule, whole = config.without_reference, slice_name == OVERALL
+    rule, whole, advice = config.without_reference, slice_name == OVERALL, decide_alone()
     found = (
         "No model has passed this gate yet"
         if whole
@@ -138,11 +138,11 @@ def without_reference(config: ValidationConfig, today: datetime.date, slice_name
         )
         sentence = (
             f"{found}, and without_reference ended on {until}: if this is a first run"
-            f"{'' if whole else ' with the slice'} {decide_alone()}, else {lost}."
+            f"{'' if whole else ' with the slice'} {advice}, else {lost}."
         )
-        return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name)
-    sentence = (
-        f"{found}, and the policy refuses without a reference: for a first run{'' if whole else ' with the slice'} "
-        f"{decide_alone()}."
-    )
-    return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name)
+    else:
+        sentence = (
+            f"{found}, and the policy refuses without a reference: for a first run{'' if whole else ' with the slice'} "
+            f"{advice}."
+        )
+    return Result(NO_REFERENCE, "NO_REFERENCE", "block", sentence, slice=slice_name, policy=advice.policy)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from tfx_explain.report.attributions import attribution_sections, check_format, check_summary, facts_section
 from tfx_explain.report.by_value import by_value_sections
-from tfx_explain.report.formats import NO_INTERVAL, text
+from tfx_explain.report.formats import ABSENT, text
 from tfx_explain.report.html import Html, joined, page, prose, table, tag
 from tfx_explain.report.metric_change import metric_change
+from tfx_explain.report.origin import Linked, Origin, earlier_models, judged_of, read_next
 from tfx_explain.report.units import cells
 
 _COLORS: Final = {"PASS": "good", "FAIL": "bad", "NEEDS_APPROVAL": "bad", "INCONCLUSIVE": "bad", "NO_REFERENCE": "bad"}
@@ -17,12 +19,20 @@ _SEVERITIES: Final = ("block", "warn", "off")
 _FOUND: Final = {"block": "blocks", "warn": "warns only", "off": "is off"}
 _PASSED: Final = {"block": "would block", "warn": "would warn", "off": "is off"}
 """What a finding of each severity does, and what it would have done."""
+_FOUND_OUT: Final = ("FAIL", "NEEDS_APPROVAL")
+"""Verdicts that the steps below are about; what is told of another one stands in its sentence alone."""
+_STEPS: Final = "what-to-do-now"
+_NONE: Final = f"{ABSENT}: the check has no such number, or it could not be measured."
+_UNKNOWN: Final = Origin()
+_NO_FILES: Final[Mapping[str, Sequence[Linked]]] = MappingProxyType({})
 
 
 def render_anomalies(
     anomalies: Mapping[str, Any],
     summary: Mapping[str, Any] | None = None,
     passed: Sequence[Mapping[str, Any]] = (),
+    origin: Origin = _UNKNOWN,
+    files: Mapping[str, Sequence[Linked]] = _NO_FILES,
 ) -> str:
     """The page of one verdict, the same bytes for the same input.
 
@@ -30,9 +40,11 @@ def render_anomalies(
       anomalies: what `anomalies.json` holds.
       summary: the judged model's `summary.json`; None when it could not be read.
       passed: summaries of the models that it was compared with, newest last.
+      origin: the run that reached it.
+      files: what there is to read, by what it is of; see `read_next`.
 
     Returns:
-      A whole HTML document without scripts or links.
+      A whole HTML document that loads nothing, without scripts; its links are those of `files`.
 
     Raises:
       ValueError: the input is of a newer format, or holds an unknown status, verdict or severity.
@@ -41,14 +53,16 @@ def render_anomalies(
     results = sorted(anomalies["results"], key=_urgency)
     count = len(anomalies["blocking"])
     verdict = "Blessed" if anomalies["blessed"] else f"Not blessed: {count} {'reason' if count == 1 else 'reasons'}"
+    metrics = metric_change(summary, passed, not anomalies["blessed"])
+    more = read_next(anomalies, origin, files)
     return page(
-        f"{verdict} · attribution gate",
-        _banner(anomalies, verdict, metric_change(summary, passed, not anomalies["blessed"])),
+        " · ".join(part for part in (verdict, origin.pipeline, "attribution gate") if part),
+        _banner(anomalies, verdict, judged_of(anomalies, origin), metrics, more),
         *by_value_sections(anomalies, summary),
         *_next_steps(anomalies),
         tag("h2", "All checks"),
         _check_table(results),
-        *_compared(anomalies, summary),
+        *earlier_models(anomalies, origin),
         *_model_sections(summary, passed, results),
     )
 
@@ -62,21 +76,39 @@ def _urgency(result: Mapping[str, Any]) -> tuple[bool, int]:
     return result["verdict"] == "PASS", _SEVERITIES.index(result["severity"])
 
 
-def _banner(anomalies: Mapping[str, Any], verdict: str, metrics: Html) -> Html:
-    sentences = anomalies["blocking"]
+def _banner(anomalies: Mapping[str, Any], verdict: str, judged: Html, metrics: Html, more: Html) -> Html:
+    """The verdict, what it is of, why, and where to look next."""
     warned = _warnings(anomalies["results"])
-    model = tag("p", "Model ", _model(anomalies["model"], "uri", anomalies.get("model_id")), class_="soft")
     if anomalies["blessed"]:
         consequence = "Every check that blocks has passed: Pusher may push this model."
-        return tag("section", tag("h1", verdict), tag("p", consequence), warned, metrics, model, class_="banner good")
-    consequence = "Pusher does not push this model."
-    reasons = tag("ol", *(tag("li", prose(str(sentence))) for sentence in sentences)) if sentences else Html()
+        return tag(
+            "section", tag("h1", verdict), tag("p", consequence), judged, warned, metrics, more, class_="banner good"
+        )
+    consequence = "Pusher does not push this model; what it pushed before stays."
+    reasons = _reasons(anomalies)
     command = anomalies.get("diagnose")
     upstream = " With --metadata and the SQLite file of ML Metadata it also says what differs upstream."
     way = tag("p", "What changed, the model or the data: ", tag("code", str(command)), upstream) if command else Html()
-    return tag(
-        "section", tag("h1", verdict), tag("p", consequence), reasons, warned, metrics, way, model, class_="banner bad"
-    )
+    parts = (tag("p", consequence), judged, reasons, warned, metrics, way, more)
+    return tag("section", tag("h1", verdict), *parts, class_="banner bad")
+
+
+def _reasons(anomalies: Mapping[str, Any]) -> Html:
+    """What blocks; without what to write into the policy where the page has all of it in one piece below."""
+    below = {
+        str(r["sentence"]): f"`{r['policy']}`"
+        for r in anomalies["results"]
+        if r.get("policy") and r["verdict"] in _FOUND_OUT and anomalies.get("next_steps")
+    }
+    told = ((sentence, below.get(str(sentence), "")) for sentence in anomalies["blocking"])
+    return tag("ol", *(tag("li", *_reason(str(sentence), policy)) for sentence, policy in told))
+
+
+def _reason(sentence: str, policy: str) -> list[Html]:
+    before, found, after = sentence.partition(f"write into the policy {policy}") if policy else (sentence, "", "")
+    if not found:
+        return [prose(sentence)]
+    return [prose(before), joined(("say so in the policy ", tag("a", "as below", href=f"#{_STEPS}"))), prose(after)]
 
 
 def _warnings(results: Sequence[Mapping[str, Any]]) -> Html:
@@ -107,7 +139,7 @@ def _check_table(results: Sequence[Mapping[str, Any]]) -> Html:
         header.insert(2, "slice")
     first = header.index("value")
     content = tag("div", table(header, rows, numeric=range(first, first + 3)), class_="wide checks")
-    return joined((content, tag("p", NO_INTERVAL, class_="note")))
+    return joined((content, tag("p", _NONE, class_="note")))
 
 
 def _badge(result: Mapping[str, Any]) -> Html:
@@ -129,39 +161,14 @@ def _next_steps(anomalies: Mapping[str, Any]) -> list[Html]:
         tag("li", str(step["what"]), *([tag("pre", tag("code", str(step["policy"])))] if step["policy"] else []))
         for step in steps
     )
-    return [tag("h2", "What to do now"), tag("ul", *lines)]
-
-
-def _compared(anomalies: Mapping[str, Any], summary: Mapping[str, Any] | None) -> list[Html]:
-    """Which models this one was compared with, the newest first, and where Evaluator's result lies."""
-    evaluation = None if summary is None else summary.get("evaluation")
-    beside = [tag("p", "Evaluator's result of this model: ", tag("code", str(evaluation)))] if evaluation else []
-    references = list(reversed(anomalies.get("reference") or ()))
-    if not references:
-        return [tag("p", "No model that passed was at hand to compare with.", class_="note"), *beside]
-    own = anomalies["model"].get("fingerprint")
-    newest = next((r for r in references if r.get("fingerprint") != own), references[0])
-    lines = []
-    for reference in references:
-        role = "Passed before" if reference.get("fingerprint") != own else "This model, which passed before"
-        if reference is newest:
-            role = "The last model that passed, with which the checks compare"
-        lines.append(tag("li", f"{role}: ", _model(reference, "model_uri", reference.get("model_id"))))
-    return [tag("h2", "Compared with"), tag("ul", *lines), *beside]
-
-
-def _model(model: Mapping[str, Any], uri: str, model_id: object) -> Html:
-    """Where a model lies, and how to tell it from others."""
-    known = (("id ", model_id), ("files ", str(model.get("fingerprint") or "")[:12]))
-    names = ", ".join(f"{word}{value}" for word, value in known if value not in (None, ""))
-    return joined((tag("code", text(model.get(uri))), f" ({names})" if names else ""))
+    return [tag("h2", "What to do now", id=_STEPS), tag("ul", *lines)]
 
 
 def _model_sections(
     summary: Mapping[str, Any] | None, passed: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]
 ) -> list[Html]:
     if summary is None:
-        return [tag("p", "The attributions could not be read, so there is nothing to draw.", class_="warning")]
+        return [tag("p", "There are no attributions that could be judged, so nothing is drawn.", class_="warning")]
     check_summary(summary)
     if summary["status"] == "not_explained":
         return [tag("p", f"The model was not explained: {summary['reason']}", class_="warning"), facts_section(summary)]

@@ -84,6 +84,7 @@ p { margin: 6px 0; max-width: 90ch; }
 ol, ul { margin: 10px 0 0; padding-left: 24px; }
 li { margin: 6px 0; max-width: 90ch; }
 code { font: 13px "Liberation Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+a { color: inherit; }
 pre { margin: 6px 0; padding: 8px 12px; overflow-x: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 6px; }
 .banner { padding: 18px 22px; border-radius: 8px; border-left: 8px solid var(--soft); background: #fff; }
@@ -109,10 +110,11 @@ td.text { min-width: 60px; }
 .features td:first-child { min-width: 180px; }
 .features td:last-child { min-width: 60px; }
 .checks td:first-child { overflow-wrap: normal; white-space: nowrap; }
+.checks td:nth-child(2) { white-space: pre; }
 .checks td.text:nth-child(3) { min-width: 125px; }
 .checks td:last-child { min-width: 330px; }
 .slices td.text { min-width: 210px; }
-.values table { width: auto; min-width: 50%; }
+.values { width: fit-content; max-width: 100%; }
 .values td { white-space: nowrap; }
 details { margin: 10px 0; }
 summary { padding: 4px 0; cursor: pointer; font-weight: 600; }

@@ -7,23 +7,22 @@ import pytest
 import yaml
 from tests.fixtures.synthetic import HONEST, Additive, Part
 
-from tfx_explain.attribution_validator.checks.advice import DATE, approve, ask_less, decide_alone, lead
+from tfx_explain.attribution_validator.checks.advice import DATE, Advice, approve, ask_less, decide_alone, lead
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
 from tfx_explain.names import slice_name
 
-NAMES = ["fare", "a x b", "hour: [of] {day}", 'say "yes"', "größe", "123", "yes"]
+NAMES = ["fare", "a x b", "hour: [of] {day}", 'say "yes"', "größe", "123", "yes", "𝔣", "\x7f\x85\u2028\ufffe", "a\nb"]
 
 
-def written(advice: str) -> dict:
-    """The YAML that a sentence tells to write, with a date in its place."""
-    (found,) = re.findall(r"write into the policy `([^`]*)`", advice)
-    return yaml.safe_load(found.replace(DATE, "2027-03-31"))
+def written(policy: str) -> dict:
+    """YAML with a date in its place."""
+    return yaml.safe_load(policy.replace(DATE, "2027-03-31"))
 
 
-def policy(advice: str) -> ValidationConfig:
-    return ValidationConfig.make(written(advice))
+def policy(advice: Advice) -> ValidationConfig:
+    return ValidationConfig.make(written(advice.policy))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,9 +33,10 @@ def test_an_approval_can_be_pasted(name):
 
 def test_of_many_features_the_first_show_how():
     advice = approve([f"f{i}" for i in range(9)])
-    assert [a.name for a in policy(advice).approved_features] == ["f0", "f1", "f2", "f3", "f4"]
-    assert advice.endswith("the others likewise")
-    assert "likewise" not in approve(NAMES[:5])
+    assert [a.name for a in policy(advice).approved_features] == [f"f{i}" for i in range(9)]
+    shown = re.fullmatch("write into the policy `(.*)`, and the others likewise", str(advice)).group(1)
+    assert [a["name"] for a in written(shown)["approved_features"]] == ["f0", "f1", "f2", "f3", "f4"]
+    assert str(approve(NAMES[:5])).endswith("`")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,7 +51,7 @@ def test_a_feature_that_leads_gets_room_for_its_share(name, share):
 )
 def test_less_evidence_is_what_there_is(value, text):
     name = "min_rows_per_slice" if value > 1 else "min_total_attribution"
-    assert ask_less(name, value).endswith(f"`evidence: {{{name}: {text}}}`")
+    assert ask_less(name, value).policy == f"evidence: {{{name}: {text}}}"
     assert getattr(policy(ask_less(name, value)).evidence, name) == float(text) <= value
 
 
@@ -59,7 +59,7 @@ def test_less_evidence_is_what_there_is(value, text):
 
 TODAY = datetime.date(2027, 1, 1)
 NIGHT = (("hour", 3),)
-FIRST_RUN = written(decide_alone())
+FIRST_RUN = written(decide_alone().policy)
 
 
 def evidence(model: Additive, night: bool = False) -> ModelEvidence:
@@ -128,7 +128,8 @@ def test_advice_that_is_followed_lets_the_model_pass_that_check(model, reference
     assert results
     config = dict(given)
     for result in results:
-        config |= written(result.sentence)
+        assert f"write into the policy `{result.policy}`" in result.sentence
+        config |= written(result.policy)
     assert not refused(config), refused(config)
 
 
@@ -138,3 +139,17 @@ def test_a_new_feature_above_the_default_cap_may_be_a_leak_whatever_the_policy_a
         found = judge_model(model, REFERENCE, {}, given, TODAY).results
         (result,) = [r for r in found if r.check == "new_features" and r.blocks]
         assert ("often a leak of the label" in result.sentence) is hinted
+
+
+def test_what_passed_and_what_the_policy_cannot_help_have_no_advice():
+    lenient = ValidationConfig.make(FIRST_RUN)
+    results = [
+        *judge_model(REFERENCE, None, {}, lenient, TODAY).results,
+        *judge_model(LEAK, REFERENCE, {}, ValidationConfig.make(APPROVED), TODAY).results,
+        *judge_model(evidence(Additive(HONEST, rows=100, seed=1)), None, {}, lenient, TODAY).results,
+    ]
+    assert {r.verdict for r in results} >= {"PASS", "FAIL", "INCONCLUSIVE"}
+    assert all((r.policy is not None) == ("write into the policy" in r.sentence) for r in results)
+    assert all(r.policy is None for r in results if r.verdict == "PASS")
+    assert any(r.policy is not None for r in results)
+    assert [r.policy for r in results if r.check == "evidence_floor"] == [None] * 3

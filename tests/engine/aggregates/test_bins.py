@@ -52,6 +52,29 @@ def test_bins_survive_json(bins):
     assert len(bins.labels) == bins.size
 
 
+@pytest.mark.parametrize(
+    ("bins", "words"),
+    [
+        (FeatureBins(edges=()), ["any number"]),
+        (FeatureBins(edges=(0.25,)), ["below 0.25", "0.25 and more"]),
+        # Ids have all their digits, and no two bins read alike.
+        (
+            FeatureBins(edges=(-1.0, 17031242100.0, 17031242101.0)),
+            ["below -1", "-1 to below 17031242100", "17031242100 to below 17031242101", "17031242101 and more"],
+        ),
+        (
+            FeatureBins(edges=(1234567.25, 1234567.5)),
+            ["below 1234567.25", "1234567.25 to below 1234567.5", "1234567.5 and more"],
+        ),
+        (FeatureBins(edges=(1e-9, 1e300)), ["below 1e-09", "1e-09 to below 1e+300", "1e+300 and more"]),
+        (FeatureBins(categories=("größe".encode(), b"\xff")), ["größe", "\\xff", "other"]),
+        (FeatureBins(categories=(3, -1)), ["3", "-1", "other"]),
+    ],
+)
+def test_bins_in_words(bins, words):
+    assert bins.labels == [*words, "missing"]
+
+
 def test_both_kinds_or_neither_is_refused():
     with pytest.raises(ValueError, match="exactly one of edges and categories"):
         FeatureBins()

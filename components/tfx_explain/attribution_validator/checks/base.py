@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfx_explain.attribution_validator.checks.advice import ask_less
+from tfx_explain.attribution_validator.checks.advice import Advice, ask_less
 from tfx_explain.attribution_validator.checks.units import SHARE, UNITS, allowed, bounds
 from tfx_explain.config import Approval, EvidenceFloor, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
@@ -36,6 +36,7 @@ class Result:
       sentence: for the person on call: what was found, how much is allowed, where to look.
       feature: a feature, or the name of a group of features.
       unit: of the numbers: SHARE, RATIO or INVERSE of `units`; None: that of the check, else plain numbers.
+      policy: YAML to write into the policy to let this pass, as the sentence tells; None where it tells none.
     """
 
     check: str
@@ -49,6 +50,7 @@ class Result:
     high: float | None = None
     threshold: float | None = None
     unit: str | None = None
+    policy: str | None = None
 
     @property
     def blocks(self) -> bool:
@@ -279,12 +281,13 @@ class Evidence:
 
 @dataclasses.dataclass(frozen=True)
 class Shortfall:
-    """Why a slice cannot be judged: a sentence, what was found, what is asked for, and in which unit."""
+    """Why a slice cannot be judged: a sentence, what was found, what is asked for, in which unit, and what helps."""
 
     sentence: str
     value: float
     threshold: float
     unit: str | None = None
+    advice: Advice | None = None
 
 
 def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> Shortfall | None:
@@ -306,25 +309,27 @@ def shortfall(part: SliceOfModel, whole: SliceOfModel, floor: EvidenceFloor) -> 
         return Shortfall(sentence, failed, floor.max_failed_weight_per_slice, SHARE)
     if not effective >= floor.min_rows_per_slice:
         rest = part.rows_read - explained
+        advice = None if rest > 0 else ask_less("min_rows_per_slice", effective)
         way_out = (
             f"raise slices.min_rows_per_slice of ExplainConfig ({rest} more rows of it were read)"
-            if rest > 0
-            else f"the data hold no more of it, so give more data, or {ask_less('min_rows_per_slice', effective)}"
+            if advice is None
+            else f"the data hold no more of it, so give more data, or {advice}"
         )
         sentence = (
             f"Only {effective:.0f} effective rows were explained ({explained} distinct ones of {part.rows_read} read), "
             f"the policy asks for {floor.min_rows_per_slice:.0f}: {way_out}."
         )
-        return Shortfall(sentence, effective, floor.min_rows_per_slice)
+        return Shortfall(sentence, effective, floor.min_rows_per_slice, advice=advice)
     own, overall = total_attribution(statistics), total_attribution(whole.statistics)
     if not shares_known(own, floor.min_total_attribution * overall):
         ratio = own / overall if overall > 0 else 0.0
+        advice = ask_less("min_total_attribution", ratio)
         sentence = (
             f"Its total attribution is {ratio:.2g} times that of all rows; below {floor.min_total_attribution:.2g} "
             "shares mean nothing, since the model gives these rows what it gives the input baseline. Look why, or "
-            f"{ask_less('min_total_attribution', ratio)}."
+            f"{advice}."
         )
-        return Shortfall(sentence, ratio, floor.min_total_attribution)
+        return Shortfall(sentence, ratio, floor.min_total_attribution, advice=advice)
     return None
 
 
@@ -359,8 +364,9 @@ def result(
     feature: str | None,
     slice_name: str = OVERALL,
     unit: str | None = None,
+    advice: Advice | None = None,
 ) -> Result:
-    """A result with its numbers."""
+    """A result with its numbers, and what lets it pass."""
     return Result(
         check=check,
         verdict=verdict,
@@ -373,6 +379,7 @@ def result(
         high=measured.high,
         threshold=threshold,
         unit=unit,
+        policy=None if advice is None else advice.policy,
     )
 
 

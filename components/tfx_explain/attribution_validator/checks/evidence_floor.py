@@ -141,6 +141,7 @@ def _slices(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
                 value=short.value,
                 threshold=short.threshold,
                 unit=short.unit,
+                policy=None if short.advice is None else short.advice.policy,
             )
         else:
             rows = part.statistics.effective_rows

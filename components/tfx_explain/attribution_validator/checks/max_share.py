@@ -82,11 +82,12 @@ def _check_slice(
             group = part.groups[place - len(features)]
             name, hint = group[0], _GROUP_HINT
             sentence = f"{_called(group)} {percent(measured.value)} of the total attribution"
-        sentence = f"{part.where}{sentence}; {why} {percent(limit)}."
+        sentence, advice = f"{part.where}{sentence}; {why} {percent(limit)}.", None
         if verdict != "PASS":
-            sentence += f"{hint} {lead(name, max(measured.value, measured.high))}."
+            advice = lead(name, max(measured.value, measured.high))
+            sentence += f"{hint} {advice}."
             sentence += uncertain(verdict, measured, limit, part.name, SHARE)
-        return result(CHECK, verdict, severity, sentence, measured, limit, name, part.name)
+        return result(CHECK, verdict, severity, sentence, measured, limit, name, part.name, advice=advice)
 
     plain = [i for i, f in enumerate(features) if f not in config.dominant_features]
     if plain:

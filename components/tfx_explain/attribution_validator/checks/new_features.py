@@ -60,19 +60,19 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
         limit = (approval and approval.max_share) or (own.max_share if own else evidence.share_cap(config))
         whole = measure(shares[:, i], part.filled)
         within = judge(whole, limit) == "PASS"
-        enough = None if within else max(whole.value, whole.high)
+        advice = approve([feature], None if within else max(whole.value, whole.high))
         if verdict != "PASS" and approval is not None and not within:
-            sentence += (
-                f" Its approval reaches to {percent(limit)}; to go further, replace it: {approve([feature], enough)}."
-            )
+            sentence += f" Its approval reaches to {percent(limit)}; to go further, replace it: {advice}."
         elif verdict != "PASS" and approval is not None:
             verdict, sentence = "PASS", f"{sentence} Approved until {approval.until}: {approval.reason}"
         elif verdict != "PASS":
             if shares[0, i] > evidence.default_share_cap:
                 sentence += " A feature that carries a model is often a leak of the label."
-            sentence += f" If it may be used, {approve([feature], enough)}.{_ended(feature, config)}"
+            sentence += f" If it may be used, {advice}.{_ended(feature, config)}"
             sentence += uncertain(verdict, measured, rule.threshold, part.name, SHARE)
-        out.append(result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, feature, part.name))
+        wanted = None if verdict == "PASS" else advice
+        numbers = measured, rule.threshold
+        out.append(result(CHECK, verdict, rule.severity, sentence, *numbers, feature, part.name, advice=wanted))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
         out.append(_together(evidence, config, part, unapproved, shares))
     nothing = f"{part.where}No feature is new."
@@ -92,10 +92,12 @@ def _together(
         f"{part.where}{len(columns)} features that the last model that passed did not use ({names}) together carry "
         f"{percent(float(shares[0, columns].sum()))} of the attribution, {percent(rule.threshold)} need no approval."
     )
-    if verdict != "PASS":
-        sentence += f" If they may be used, {approve([features[i] for i in columns])}."
+    advice = None if verdict == "PASS" else approve([features[i] for i in columns])
+    if advice is not None:
+        sentence += f" If they may be used, {advice}."
         sentence += uncertain(verdict, measured, rule.threshold, part.name, SHARE)
-    return result(CHECK, verdict, rule.severity, sentence, measured, rule.threshold, None, part.name)
+    numbers = measured, rule.threshold
+    return result(CHECK, verdict, rule.severity, sentence, *numbers, None, part.name, advice=advice)
 
 
 def _judged(measured: Measured, threshold: float) -> Verdict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tfx_explain.attribution_validator.checks.advice import approve
+from tfx_explain.attribution_validator.checks.advice import Advice, approve
 from tfx_explain.attribution_validator.checks.base import Evidence, Result, SliceEvidence, percent
 from tfx_explain.config import ValidationConfig
 
@@ -39,30 +39,37 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
             unapproved.append(feature)
         if not passed and approval is not None:
             passed, sentence = True, f"{sentence} Approved until {approval.until}: {approval.reason}"
-        elif not passed:
-            sentence += f" If it was meant to go, {approve([feature])}."
-        out.append(_result(config, part, passed, sentence, share, feature))
+        advice = None if passed else approve([feature])
+        if advice is not None:
+            sentence += f" If it was meant to go, {advice}."
+        out.append(_result(config, part, advice, sentence, share, feature))
     if len(unapproved) > 1 and all(r.verdict == "PASS" for r in out):
         together = sum(shares[f] for f in unapproved)
-        passed = together <= rule.threshold
+        advice = None if together <= rule.threshold else approve(unapproved)
         sentence = (
             f"{part.where}{len(unapproved)} features lost their path to the output; together they carried "
             f"{percent(together)} in {name}, {percent(rule.threshold)} need no approval."
         )
-        if not passed:
-            sentence += f" If they were meant to go, {approve(unapproved)}."
-        out.append(_result(config, part, passed, sentence, together, None))
+        if advice is not None:
+            sentence += f" If they were meant to go, {advice}."
+        out.append(_result(config, part, advice, sentence, together, None))
     nothing = f"{part.where}No feature was removed."
     yield from out or [Result(CHECK, "PASS", rule.severity, nothing, slice=part.name, threshold=rule.threshold)]
 
 
 def _result(
-    config: ValidationConfig, part: SliceEvidence, passed: bool, sentence: str, share: float, feature: str | None
+    config: ValidationConfig,
+    part: SliceEvidence,
+    advice: Advice | None,
+    sentence: str,
+    share: float,
+    feature: str | None,
 ) -> Result:
+    """A PASS where there is nothing to advise."""
     rule = config.checks.removed_features
     return Result(
         CHECK,
-        "PASS" if passed else "NEEDS_APPROVAL",
+        "PASS" if advice is None else "NEEDS_APPROVAL",
         rule.severity,
         sentence,
         feature=feature,
@@ -71,4 +78,5 @@ def _result(
         low=share,
         high=share,
         threshold=rule.threshold,
+        policy=None if advice is None else advice.policy,
     )

@@ -39,14 +39,17 @@ class FeatureBins:
 
     @property
     def labels(self) -> list[str]:
-        """What each bin holds, as text for reports."""
-        if self.edges is not None:
-            ends = [-np.inf, *self.edges, np.inf]
-            return [f"[{a:.6g}, {b:.6g})" for a, b in zip(ends, ends[1:], strict=False)] + ["missing"]
-        shown = [
-            c.decode("utf-8", "backslashreplace") if isinstance(c, bytes) else str(c) for c in self.categories or ()
-        ]
-        return [*shown, "other", "missing"]
+        """What each bin holds, in words."""
+        if self.edges is None:
+            shown = (
+                c.decode("utf-8", "backslashreplace") if isinstance(c, bytes) else str(c) for c in self.categories or ()
+            )
+            return [*shown, "other", "missing"]
+        if not self.edges:
+            return ["any number", "missing"]
+        ends = _distinct(self.edges)
+        between = (f"{low} to below {high}" for low, high in zip(ends, ends[1:], strict=False))
+        return [f"below {ends[0]}", *between, f"{ends[-1]} and more", "missing"]
 
     def assign(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """Bin index of each row.
@@ -97,6 +100,15 @@ class FeatureBins:
         if data["kind"] == "ints":
             return cls(categories=tuple(int(c) for c in data["categories"]))
         raise ValueError(f"kind must be quantiles, bytes or ints. Received: kind={data['kind']!r}")
+
+
+def _distinct(edges: Sequence[float]) -> list[str]:
+    """Numbers as text: whole ones in full, since they may be ids, others in as many digits as tell them apart."""
+    for digits in (6, 17):
+        shown = [f"{e:.0f}" if abs(e) < 1e15 and e == int(e) else f"{e:.{digits}g}" for e in edges]
+        if len({*shown}) == len(shown):
+            break
+    return shown
 
 
 def _plain(value: Any) -> Any:
