@@ -14,6 +14,8 @@ MIN_BIN_ROWS = 5
 MIN_COVERED, MIN_COVERED_SHARE = 0.5, 0.05
 MIN_SHARED_BINS = 4
 """A direction is compared only over at least this many bins with MIN_BIN_ROWS rows on both sides."""
+ONE_BIN = 0.95
+"""A feature of which one bin holds this part of both models' rows has no profile to speak of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,13 @@ class Profiles:
         with np.errstate(invalid="ignore", divide="ignore"):
             return columns / columns.sum(axis=1, keepdims=True)
 
+    def one_sidedness(self, feature: str) -> np.ndarray:
+        """[D] mean attribution of a feature as a part of its mean |attribution|: in [-1, 1]; 0 where it has none."""
+        weight, total = (part.sum(axis=1) for part in self.bins(feature))
+        absolute = self.absolute[:, self.features.index(feature)]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(absolute == 0, 0.0, total / weight / absolute)  # NaN stays: what is unknown is no side
+
     def _columns(self, among: tuple[str, ...]) -> np.ndarray:
         place = {f: i for i, f in enumerate(self.features)}
         return self.absolute[:, [place[f] for f in among]]
@@ -128,6 +137,30 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
             r = np.where(spread == 0, 0.0, covariance / spread)  # NaN stays: what is unknown has not kept its direction
         columns.append(np.minimum(ours[:, i], theirs[:, i]) * np.maximum(0.0, -r))
     return np.stack(columns, axis=1)
+
+
+def one_sided_turns(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """How much attribution has turned its sign, of common features without a profile: [D, len(common)].
+
+    min(share, share) max(0, -m n), m and n the mean attribution of each model as a part of the mean |attribution|: 1
+    where every row is pushed up. 0 for a feature whose rows do not lie in one bin, ONE_BIN of them on both sides:
+    profiles are centred, so that of a single bin they show nothing, and of others they show more than a mean does.
+    """
+    ours, theirs = candidate.shares(common), reference.shares(common)
+    columns = np.zeros_like(ours)
+    for i, feature in enumerate(common):
+        if _in_one_bin(candidate, reference, feature):
+            turned = np.maximum(0.0, -candidate.one_sidedness(feature) * reference.one_sidedness(feature))
+            columns[:, i] = np.minimum(ours[:, i], theirs[:, i]) * turned
+    return columns
+
+
+def _in_one_bin(candidate: Profiles, reference: Profiles, feature: str) -> bool:
+    """Whether the same bin holds ONE_BIN of the weight of either model's rows."""
+    sides = [p.bin_weight[:, p.bin_slices[feature]].sum(axis=0) for p in (candidate, reference)]
+    if sides[0].shape != sides[1].shape or not all(side.sum() > 0 for side in sides):
+        return False
+    return bool(np.any(np.minimum(*(side / side.sum() for side in sides)) >= ONE_BIN))
 
 
 def log_scale(candidate: Profiles, reference: Profiles, among: tuple[str, ...] | None = None) -> np.ndarray:
