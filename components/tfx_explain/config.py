@@ -549,6 +549,10 @@ class ValidationConfig(_Base):
     def _each_slice_once(cls, value: tuple[RequiredSlice, ...]) -> tuple[RequiredSlice, ...]:
         return unique_slices(value)
 
+    def approval(self, name: str, today: datetime.date) -> Approval | None:
+        """The approval of a feature that holds today."""
+        return next((a for a in self.approved_features if a.name == name and a.until >= today), None)
+
     def ended(self, today: datetime.date) -> tuple[datetime.date, ...]:
         """The dates up to which something was allowed, as far as they are over; rising."""
         rule = self.without_reference

@@ -17,18 +17,22 @@ from tfx_explain.artifacts.statistics import (
     read_statistics,
 )
 from tfx_explain.attribution_reference.store import (
+    NOTHING,
     PASSED,
     SUMMARY_FILE,
+    Approved,
     PassedModel,
     Reference,
     pinned_rows,
     read_references,
 )
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result, SliceOfModel
+from tfx_explain.attribution_validator.checks.registry import WITH_REFERENCE
 from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, judge_model, refusal
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
+from tfx_explain.engine.aggregates.intervals import number
 from tfx_explain.names import ITS_CROSSES, OVERALL, SliceKey
 
 KIND = "ModelAttributions"
@@ -127,21 +131,27 @@ class Candidate:
             raise ArtifactError(f"summary.json is damaged: its attributions cannot be {said!r}")
         return str(said["reason"]) if said["status"] == _NO_GRADIENT else ""
 
-    def record(self, model_uri: str, model_id: str) -> PassedModel:
+    def record(self, model_uri: str, model_id: str, approved: Approved = NOTHING) -> PassedModel:
         """What the reference keeps of it once it has passed."""
         names = [BUCKETS_FILE, PREDICTIONS_FILE, SUMMARY_FILE, PINNED_ROWS_FILE]
         names += [GROUPS_FILE] if GROUPS_FILE in self.manifest.sha256 else []
-        return PassedModel(self.fingerprint, model_uri, model_id, {name: self.manifest.read(name) for name in names})
+        files = {name: self.manifest.read(name) for name in names}
+        return PassedModel(self.fingerprint, model_uri, model_id, files, approved)
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A verdict with what it was reached from, None where it could not be read, and where the references lie."""
+    """A verdict with what it was reached from, None where it could not be read, and where the references lie.
+
+    Attributes:
+      approved: the approvals that a pass rests on.
+    """
 
     verdict: GateVerdict
     candidate: Candidate | None
     reference: Reference | None
     reference_uris: tuple[str, ...] = ()
+    approved: Approved = NOTHING
 
 
 def read_candidate(uri: str) -> Candidate:
@@ -267,7 +277,38 @@ def judge_artifacts(
     known = reference.known_features(own) if reference else {}
     in_slices = {name: reference.known_in_slice(own, name) for name in evidence.slices} if reference else {}
     verdict = judge_model(evidence, _evidence(newest), known, config, today, in_slices)
-    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris)
+    approved = _rests_on(evidence, newest, config, today)
+    return Judged(GateVerdict((*results, *verdict.results)), candidate, reference, uris, approved)
+
+
+def _rests_on(
+    candidate: ModelEvidence, newest: PassedModel | None, config: ValidationConfig, today: datetime.date
+) -> Approved:
+    """The approvals that a pass would rest on: those that hold, and those that the model compared with rested on.
+
+    Were that one to leave the history, nothing else would stand for what it had handed on.
+    """
+    if newest is None or newest.fingerprint == candidate.fingerprint:
+        return newest.approved if newest is not None else NOTHING
+    used, used_before = {*candidate.used_features}, {*newest.used_features}
+    new = [f for f in candidate.statistics.features if f not in used_before and config.approval(f, today) is not None]
+    new += [f for f in newest.approved.new if f in used]
+    removed = {f: shares for f, shares in newest.approved.removed.items() if f not in used}
+    for feature in newest.statistics.features:
+        if feature not in used and config.approval(feature, today) is not None:
+            removed[feature] = {
+                name: carried
+                for name in (OVERALL, *candidate.slices)
+                if name in newest.slices and (carried := _share(newest.slices[name], feature)) is not None
+            }
+    return Approved(tuple(dict.fromkeys(new)), removed)
+
+
+def _share(statistics: BucketStatistics, feature: str) -> float | None:
+    """What a feature carries in a slice, in six digits; None where nothing is attributed."""
+    absolute = statistics.sums["sum_absolute"].sum(axis=0)
+    total = absolute.sum()
+    return number(absolute[statistics.features.index(feature)] / total) if total > 0 else None
 
 
 def changed_reference(
@@ -277,11 +318,12 @@ def changed_reference(
 
     A refusal with a finding takes the model that was to be pushed out of the history: it is known by its files. Lack of
     evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next; nor
-    does a finding on attributions of other files, which is not about this model.
+    does a finding on attributions of other files, which is not about this model. Nor does a comparison with itself, of
+    the last model there is: the next run, of the same files too, would be a first one, where nothing is compared.
     """
     reference, candidate = judged.reference, judged.candidate
     if judged.verdict.blessed and candidate is not None:
-        record = candidate.record(model_uri, model_id)
+        record = candidate.record(model_uri, model_id, judged.approved)
         if reference is None:
             return Reference(
                 config.gate_id, candidate.pins, record.files[PINNED_ROWS_FILE], (record,), (PASSED, record.fingerprint)
@@ -291,10 +333,12 @@ def changed_reference(
         return reference.with_model(record, candidate.pins)
     own = candidate is not None and candidate.fingerprint == fingerprint
     about = [r for r in judged.verdict.blocking if own or r.check == EVALUATOR]
-    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in about)
-    if found and reference is not None and fingerprint is not None and reference.holds(fingerprint):
-        return reference.without_model(fingerprint)
-    return None
+    found = {r.check for r in about if r.verdict in ("FAIL", "NEEDS_APPROVAL")}
+    if not found or reference is None or fingerprint is None or not reference.holds(fingerprint):
+        return None
+    if len(reference.models) == 1 and found & {*WITH_REFERENCE}:
+        return None
+    return reference.without_model(fingerprint)
 
 
 def _incomparable(candidate: Candidate, reference: Reference, newest: PassedModel | None) -> list[Result]:
@@ -330,5 +374,7 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
             # Found ones come and go with the sample and the model's crosses.
             if name != " + ".join(members) and not name.endswith(ITS_CROSSES)
         },
+        approved_new=model.approved.new,
+        approved_removed=model.approved.removed,
         slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

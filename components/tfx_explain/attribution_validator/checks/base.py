@@ -95,6 +95,8 @@ class ModelEvidence:
       rows_read: rows of the splits.
       groups: sums of groups of features over all rows.
       configured_groups: by name, the features of groups that its configuration named; of a model that passed.
+      approved_new, approved_removed: of a model that passed: features that an approval let come; features that one let
+        go, with what each had carried, by slice.
       slices: by name, the slices that the policy requires.
       empty_slices: required slices of which the data hold no row.
       unexplained_slices: required slices that were not explained as such.
@@ -112,6 +114,8 @@ class ModelEvidence:
     rows_read: int = 0
     groups: GroupStatistics | None = None
     configured_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    approved_new: tuple[str, ...] = ()
+    approved_removed: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
@@ -274,7 +278,7 @@ class Evidence:
 
     def approval(self, feature: str, config: ValidationConfig) -> Approval | None:
         """The approval of a feature that holds today."""
-        return next((a for a in config.approved_features if a.name == feature and a.until >= self.today), None)
+        return config.approval(feature, self.today)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,8 +93,8 @@ def _in_one_bin(evidence: Evidence, config: ValidationConfig) -> Iterator[Result
         sentence = (
             f"{part.where}{who} predictions the other way than in {evidence.reference.name}: share times turn "
             f"is {measured.value:.3f}, allowed is {rule.threshold:.3g}. Nearly all of its values lie in one value bin, "
-            "where only the sign of the mean can be compared, so that this does not block: look for an inverted sign, or "
-            "for an input baseline that no longer fits the data."
+            "where only the sign of the mean can be compared, so that this does not block: look for an inverted sign, "
+            "or for an input baseline that no longer fits the data."
         )
         sentence += part.moved_sentence(part.common[top]) + uncertain(verdict, measured, rule.threshold, part.name)
         severity = "off" if rule.severity == "off" else "warn"
