@@ -139,6 +139,14 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
     return np.stack(columns, axis=1)
 
 
+def left_bins(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """Features that have left their bins, so that no profile can be compared: bool [len(common)].
+
+    Those that both models filled hold less than MIN_COVERED of either side's rows.
+    """
+    return np.array([_shared_bins(candidate, reference, f)[1] < MIN_COVERED for f in common], bool)
+
+
 def one_sided_turns(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
     """How much attribution has turned its sign, of common features without a profile: [D, len(common)].
 
@@ -225,15 +233,9 @@ class _Shared:
 
     @classmethod
     def of(cls, candidate: Profiles, reference: Profiles, feature: str) -> _Shared:
-        """Compares bins with MIN_BIN_ROWS rows on both sides, and weight: rows of weight 0 have no mean."""
-        at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
-        if at_c.stop - at_c.start != at_r.stop - at_r.start:
-            raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
+        """Compares the shared bins."""
+        shared, covered = _shared_bins(candidate, reference, feature)
         (weight_c, sum_c), (weight_r, sum_r) = candidate.bins(feature), reference.bins(feature)
-        rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
-        shared = (rows >= MIN_BIN_ROWS) & (np.minimum(weight_c[0], weight_r[0]) > 0)
-        sides = weight_c[0], weight_r[0]
-        covered = min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
         weight_c, sum_c, weight_r, sum_r = (a[:, shared] for a in (weight_c, sum_c, weight_r, sum_r))
         with np.errstate(invalid="ignore", divide="ignore"):
             parts = (weight / weight.sum(axis=1, keepdims=True) for weight in (weight_c, weight_r))
@@ -245,3 +247,14 @@ class _Shared:
         v = np.broadcast_to(v, u.shape)
         u, v = (x - np.sum(w * x, axis=1, keepdims=True) for x in (u, v))
         return cls(w, u, v, covered)
+
+
+def _shared_bins(candidate: Profiles, reference: Profiles, feature: str) -> tuple[np.ndarray, float]:
+    """(bool [bins]: MIN_BIN_ROWS rows on both sides, and weight, since rows of weight 0 have no mean; `covered`)."""
+    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
+    if at_c.stop - at_c.start != at_r.stop - at_r.start:
+        raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
+    sides = candidate.bin_weight[:, at_c].sum(axis=0), reference.bin_weight[:, at_r].sum(axis=0)
+    rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
+    shared = (rows >= MIN_BIN_ROWS) & (np.minimum(*sides) > 0)
+    return shared, min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
