@@ -457,7 +457,7 @@ class MaxShareCheck(_Base):
     """None is max(0.4, 0.3 + 1/F) for F used features: a small model leans on few features by nature."""
     severity: Severity = "block"
     with_reference: Severity = "warn"
-    """Severity once there is another model to compare with."""
+    """Severity once there is another model to compare with; `severity: off` takes a warning away there too."""
 
     _off = pydantic.field_validator("severity", "with_reference", mode="before")(_off_is_a_word)
 

@@ -678,6 +678,14 @@ def test_a_dominant_feature_is_capped(tmp_path, passed):
     assert first.run()[0] == 1
 
 
+def test_a_cap_that_is_off_on_a_first_run_alone_blocks_where_the_policy_says_so(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"a": 1.4}, seed=3))
+    case.config = {"checks": {"max_share": {"threshold": 0.2, "severity": "off"}}}
+    assert case.run()[0] == 1 and all(r["check"] != "max_share" for r in case.results)
+    case.config["checks"]["max_share"]["with_reference"] = "block"
+    refused(case, "'a' carries", "dominant_features")
+
+
 def test_a_share_that_moved(tmp_path, passed):
     refused(judged(tmp_path, passed, Additive(HONEST | {"b": -3.0}, seed=3)), "'b' carries", "allowed are 18")
 

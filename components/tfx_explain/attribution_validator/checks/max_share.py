@@ -61,8 +61,10 @@ def _unmeasured(evidence: Evidence, config: ValidationConfig) -> Iterator[Result
 def _severity(evidence: Evidence, config: ValidationConfig, part: SliceEvidence) -> Severity:
     """A slice that the reference lacks is judged as on a first run."""
     rule = config.checks.max_share
-    first = evidence.alone or part.reference_profiles is None
-    return rule.severity if first or rule.severity == "off" else rule.with_reference
+    if evidence.alone or part.reference_profiles is None:
+        return rule.severity
+    # The warning is the default, which `off` takes back; a block is somebody's word.
+    return "off" if rule.severity == "off" and rule.with_reference == "warn" else rule.with_reference
 
 
 def _check_slice(
