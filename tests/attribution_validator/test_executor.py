@@ -686,6 +686,18 @@ def test_a_cap_that_is_off_on_a_first_run_alone_blocks_where_the_policy_says_so(
     refused(case, "'a' carries", "dominant_features")
 
 
+def test_a_new_feature_that_no_row_shows_is_told(tmp_path, passed):
+    """Constant in the sample, as where a join found nothing: a share of 0 asks for no approval."""
+    case = judged(tmp_path, passed, Additive(HONEST | {"leak": 0.0}, seed=3))
+    at = {"all_features": 0.0, "features": dict.fromkeys(HONEST, 0.1) | {"leak": 1.0}}
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | {"at_input_baseline": at}).encode())
+    assert case.run()[0] == 1
+    (warned,) = [r for r in case.results if r["severity"] == "warn" and r["verdict"] != "PASS"]
+    assert (warned["check"], warned["feature"]) == ("evidence_floor", "leak")
+    rewrite(case, "summary.json", lambda d: json.dumps(json.loads(d) | {"at_input_baseline": {"features": 5}}).encode())
+    refused(case, "is damaged")
+
+
 def test_a_share_that_moved(tmp_path, passed):
     refused(judged(tmp_path, passed, Additive(HONEST | {"b": -3.0}, seed=3)), "'b' carries", "allowed are 18")
 

@@ -103,6 +103,7 @@ class Candidate:
                 str(name): f"{blocker['operation']} ({blocker['name']!r})"
                 for name, blocker in sorted(self.summary.get("blocked_features", {}).items())
             },
+            at_baseline=self._at_baseline,
             no_gradient=self.no_gradient,
             num_steps=int(self.summary["method"]["num_steps"]),
             method=str(self.summary["method"]["name"]),
@@ -117,6 +118,12 @@ class Candidate:
             unexplained_slices=tuple(name for name in lacking if name not in missing),
             unrequired_slices=tuple(name for name in lacking if name in measured),
         )
+
+    @property
+    def _at_baseline(self) -> tuple[str, ...]:
+        # Not told by the first artifacts, nor where paths begin elsewhere.
+        told = (self.summary.get("at_input_baseline") or {"features": {}})["features"]
+        return tuple(str(name) for name, part in sorted(told.items()) if part is not None and float(part) >= 1.0)
 
     @property
     def no_gradient(self) -> str:

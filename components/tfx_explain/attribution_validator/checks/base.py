@@ -89,6 +89,7 @@ class ModelEvidence:
       statistics: its bucket statistics over all rows.
       uncovered_features: used, but without gradient.
       blocked: by feature that reaches the output round the attributions, the operation that keeps gradients from it.
+      at_baseline: features of which every explained row has the input baseline's value, where attributions begin there.
       no_gradient: why nothing was attributed, where no feature has a gradient; else empty.
       num_steps: gradients behind every row before any repair: nodes of all its paths.
       method: name of the attribution method; empty where it is not known.
@@ -108,6 +109,7 @@ class ModelEvidence:
     statistics: BucketStatistics
     uncovered_features: tuple[str, ...] = ()
     blocked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    at_baseline: tuple[str, ...] = ()
     no_gradient: str = ""
     num_steps: int = 0
     method: str = ""
