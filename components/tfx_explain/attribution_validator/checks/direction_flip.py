@@ -30,7 +30,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
 
     A flip is share times how far the profile has turned. Where each passes alone, one for all together: a model of many
     features whose label was inverted turns every one of them, and none by more than its share. A feature whose values
-    lie in one bin has no profile that could turn: its mean is compared, and only warned of.
+    lie in one bin, or in too few for a direction, has its mean compared, and is only warned of.
     """
     rule = config.checks.direction_flip
 
@@ -64,15 +64,15 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
 
     return [
         *compare_features(CHECK, rule, evidence, direction_flips, describe, together),
-        *_in_one_bin(evidence, config),
+        *_in_few_bins(evidence, config),
     ]
 
 
-def _in_one_bin(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
-    """Of all rows and of each required slice a warning, where a feature that lies in one bin turned its sign.
+def _in_few_bins(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:
+    """Of all rows and of each required slice a warning, where a feature that lies in few bins turned its sign.
 
-    It does not block: the sign of a mean is that of the distance from the input baseline, which for a value that no row
-    of the training data has is as the network happens to go on from there.
+    It does not block: of honest retrains, features of three values were what turned, and the sign of a mean is that of
+    the distance from the input baseline, which a network that never saw such a row makes up.
     """
     rule, compared, tables = config.checks.direction_flip, [], []
     for part in evidence.slices:
@@ -92,9 +92,9 @@ def _in_one_bin(evidence: Evidence, config: ValidationConfig) -> Iterator[Result
         who = f"{part.common[top]!r} and {others} more push" if others > 0 else f"{part.common[top]!r} pushes"
         sentence = (
             f"{part.where}{who} predictions the other way than in {evidence.reference.name}: share times turn "
-            f"is {measured.value:.3f}, allowed is {rule.threshold:.3g}. Nearly all of its values lie in one value bin, "
-            "where only the sign of the mean can be compared, so that this does not block: look for an inverted sign, "
-            "or for an input baseline that no longer fits the data."
+            f"is {measured.value:.3f}, allowed is {rule.threshold:.3g}. Its values lie in too few value bins to "
+            "compare more than the sign of the mean, so that this does not block: look for an inverted sign, or for an "
+            "input baseline that no longer fits the data."
         )
         sentence += part.moved_sentence(part.common[top]) + uncertain(verdict, measured, rule.threshold, part.name)
         severity = "off" if rule.severity == "off" else "warn"

@@ -116,9 +116,9 @@ def _unseen(evidence: Evidence) -> Iterator[Result]:
         return
     listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     sentence = (
-        f"Nothing is known of what the model makes of {listed}: every explained row has the input baseline's value, where "
-        "attributions begin, and no other model that passed was measured on it. Give ExplainerGen rows with other values, "
-        "or look why there are none; this does not block, since few rows miss rare values by chance."
+        f"Nothing is known of what the model makes of {listed}: every explained row has the input baseline's value, "
+        "where attributions begin, and no other model that passed was measured on it. Give ExplainerGen rows with "
+        "other values, or look why there are none; this does not block, since rare values are missed by chance."
     )
     feature = names[0] if len(names) == 1 else None
     yield Result(CHECK, "INCONCLUSIVE", "warn", sentence, feature)

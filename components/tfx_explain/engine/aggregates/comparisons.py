@@ -15,7 +15,7 @@ MIN_COVERED, MIN_COVERED_SHARE = 0.5, 0.05
 MIN_SHARED_BINS = 4
 """A direction is compared only over at least this many bins with MIN_BIN_ROWS rows on both sides."""
 ONE_BIN = 0.95
-"""A feature of which one bin holds this part of both models' rows has no profile to speak of."""
+"""A feature of which one bin holds this part of both models' rows has no direction to speak of, whatever the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +78,15 @@ class Profiles:
         with np.errstate(invalid="ignore", divide="ignore"):
             return columns / columns.sum(axis=1, keepdims=True)
 
-    def one_sidedness(self, feature: str) -> np.ndarray:
-        """[D] mean attribution of a feature as a part of its mean |attribution|: in [-1, 1]; 0 where it has none."""
-        weight, total = (part.sum(axis=1) for part in self.bins(feature))
-        absolute = self.absolute[:, self.features.index(feature)]
+    def one_sidedness(self, among: tuple[str, ...]) -> np.ndarray:
+        """[D, len(among)] mean attribution as a part of the mean |attribution|: in [-1, 1]; 0 where there is none."""
+        absolute, means = self._columns(among), np.zeros((len(self.draws), len(among)))
+        for i, feature in enumerate(among):
+            weight, total = (part.sum(axis=1) for part in self.bins(feature))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                means[:, i] = total / weight
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(absolute == 0, 0.0, total / weight / absolute)  # NaN stays: what is unknown is no side
+            return np.where(absolute == 0, 0.0, means / absolute)  # NaN stays: what is unknown takes no side
 
     def _columns(self, among: tuple[str, ...]) -> np.ndarray:
         place = {f: i for i, f in enumerate(self.features)}
@@ -148,26 +151,26 @@ def left_bins(candidate: Profiles, reference: Profiles, common: tuple[str, ...])
 
 
 def one_sided_turns(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
-    """How much attribution has turned its sign, of common features without a profile: [D, len(common)].
+    """How much attribution has turned its sign, of common features without a direction: [D, len(common)].
 
     min(share, share) max(0, -m n), m and n the mean attribution of each model as a part of the mean |attribution|: 1
-    where every row is pushed up. 0 for a feature whose rows do not lie in one bin, ONE_BIN of them on both sides:
-    profiles are centred, so that of a single bin they show nothing, and of others they show more than a mean does.
+    where every row is pushed up. 0 for a feature with a direction, MIN_SHARED_BINS shared bins of which none holds
+    ONE_BIN of the rows on both sides: its profile says more than its mean. Profiles are centred: of one bin they show
+    nothing at all, and of two a tenth of the attribution may turn before they differ by much.
     """
     ours, theirs = candidate.shares(common), reference.shares(common)
-    columns = np.zeros_like(ours)
-    for i, feature in enumerate(common):
-        if _in_one_bin(candidate, reference, feature):
-            turned = np.maximum(0.0, -candidate.one_sidedness(feature) * reference.one_sidedness(feature))
-            columns[:, i] = np.minimum(ours[:, i], theirs[:, i]) * turned
-    return columns
+    turned = np.zeros_like(ours)
+    at = [i for i, feature in enumerate(common) if _undirected(candidate, reference, feature)]
+    chosen = tuple(common[i] for i in at)
+    turned[:, at] = np.maximum(0.0, -candidate.one_sidedness(chosen) * reference.one_sidedness(chosen))
+    return np.minimum(ours, theirs) * turned
 
 
-def _in_one_bin(candidate: Profiles, reference: Profiles, feature: str) -> bool:
-    """Whether the same bin holds ONE_BIN of the weight of either model's rows."""
+def _undirected(candidate: Profiles, reference: Profiles, feature: str) -> bool:
+    """Whether too few bins are shared for a direction, or the same one holds ONE_BIN of the weight on both sides."""
+    if np.count_nonzero(_shared_bins(candidate, reference, feature)[0]) < MIN_SHARED_BINS:
+        return True
     sides = [p.bin_weight[:, p.bin_slices[feature]].sum(axis=0) for p in (candidate, reference)]
-    if sides[0].shape != sides[1].shape or not all(side.sum() > 0 for side in sides):
-        return False
     return bool(np.any(np.minimum(*(side / side.sum() for side in sides)) >= ONE_BIN))
 
 
