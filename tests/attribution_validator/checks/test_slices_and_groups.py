@@ -335,6 +335,27 @@ def test_what_dominant_features_may_carry_their_group_may(dominant, verdict, thr
     assert (group.verdict, group.threshold) == (verdict, pytest.approx(threshold))
 
 
+@pytest.mark.parametrize(
+    ("dominant", "passes"),
+    [
+        ({}, True),
+        ({"race": cap(0.05)}, False),
+        ({"race": cap(0.35)}, True),
+        ({"race and its crosses": cap(0.15)}, False),
+    ],
+)
+def test_a_feature_that_is_capped_low_is_not_read_in_its_crosses_instead(dominant, passes):
+    """Alone it keeps to its cap, and each cross to that of any feature."""
+    weights = {"race": 0.1, "age x race": 0.45, "race x sex": 0.45} | OTHERS
+    family = ("race and its crosses", ("race", "age x race", "race x sex"))
+    for crosses in (family, (family[0], family[1][1:])):  # where it has no column of its own the cap holds too
+        model = Additive({f: w for f, w in weights.items() if f in (*crosses[1], *OTHERS)}, seed=1)
+        verdict = judged(of(model, groups=(crosses,)), **FIRST_RUN, **CAP, dominant_features=dominant)
+        assert verdict.blessed == passes
+        assert [r.feature for r in verdict.blocking] == ([] if passes else [family[0]])
+        assert all(r.check != "policy" for r in verdict.results)
+
+
 def test_a_share_at_the_cap_is_undecided():
     model = Additive(HALVES | OTHERS, seed=1, copies={"leak_copy": "leak"})
     share = next(r for r in judged(of(model), **FIRST_RUN, **CAP).results if r.feature == "leak + leak_copy").value
