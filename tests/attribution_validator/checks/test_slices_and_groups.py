@@ -460,6 +460,21 @@ def test_a_model_that_leans_on_other_features_altogether_is_found_though_none_mo
     assert [(r.check, r.feature, r.verdict) for r in verdict.blocking] == [("share_change", None, "FAIL")] * found
 
 
+@pytest.mark.parametrize(("leads", "rare", "found"), [(0.8, 0.6, False), (0.55, 2.2, False), (0.22, 4.4, True)])
+def test_a_model_that_leans_on_features_that_few_rows_show_is_found_by_what_it_left(leads, rare, found):
+    """Each of 200 flags is met in six rows, so that no rise of one is known; what led before has fallen."""
+
+    def leaning(seed, leads, rare):
+        weights = {f"led{i}": leads for i in range(8)} | {f"f{i:03d}": 4 * rare for i in range(200)}
+        model = Additive(weights, seed=seed)
+        whole, flags = model.explained(), np.random.default_rng(seed).random((4000, 200)) < 1.5e-3
+        whole.attributions[:, 8:] *= flags
+        return of(model)
+
+    blocking = judged(leaning(2, leads, rare), leaning(1, 0.8, 0.6)).blocking
+    assert [(r.check, r.feature, r.verdict) for r in blocking] == [("share_change", None, "FAIL")] * found
+
+
 @pytest.mark.parametrize(("dead", "found"), [(0, False), (15, False), (25, True), (40, True)])
 def test_many_small_features_that_died_are_as_much_as_a_large_one(dead, found):
     """As a join upstream that finds nothing any more; the others' shares hardly rise, each by itself."""
