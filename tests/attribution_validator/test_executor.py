@@ -568,6 +568,24 @@ def test_value_bins_that_hold_no_rows(case, column):
     refused(case, column, "must add up")
 
 
+def test_profiles_that_are_not_those_of_the_attributions(tmp_path):
+    """Of 30 features none has a profile by which it alone is missed: all of them turned, and the model passed."""
+    wide = {f"f{i:02d}": 0.3 for i in range(30)}
+    first = Case(tmp_path / "first", Additive(wide, seed=1), config={"without_reference": FIRST_RUN})
+    *_, reference = first.run()
+    turned = Additive({f: -w for f, w in wide.items()}, seed=2)
+    case = Case(tmp_path / "turned", turned, reference_uri=reference)
+    refused(case, "30 features push predictions the other way")
+
+    def empty(data):
+        table = pq.read_table(pa.BufferReader(data))
+        lists = pa.array([[0.0] * len(v) for v in table["bin_sum"].to_pylist()], pa.list_(pa.float64()))
+        return to_parquet(table.set_column(table.column_names.index("bin_sum"), "bin_sum", lists))
+
+    rewrite(case, "bucket_statistics.parquet", empty)
+    refused(case, "bin_sum", "must add up to 'sum'")
+
+
 def test_lack_of_evidence_empties_no_history(case):
     *_, reference = case.run()
     case.config = {"evidence": {"min_num_steps": 100}}
