@@ -49,6 +49,15 @@ class _Base(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _no_word_for_a_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """A threshold of `on` would be 1, which switches a check off."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {*(get_args(kind) or (kind,))} <= {int, float, type(None)}:
+            raise ValueError("must be a number; YAML reads on, off, yes and no as true and false")
+        return value
+
     def to_json(self) -> str:
         """Canonical JSON: keys sorted, defaults written out, so that equal settings are equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
