@@ -501,6 +501,22 @@ def test_a_model_that_was_not_explained(case):
     refused(case, "not explained: no gradient")
 
 
+def test_a_model_that_evaluator_judged_by_another_output_is_warned_of(case):
+    """Both verdicts make one blessing, and each would be of another output."""
+    assert case.run()[0] == 1 and all(r["check"] != "evaluator" or r["verdict"] == "PASS" for r in case.results)
+    said = (
+        "Evaluator's metrics are of another output than the attributions: its prediction key is 'b'; explained is 'a'."
+    )
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | {"evaluator_differs": [said]}).encode())
+    assert case.run()[0] == 1
+    (warned,) = [r for r in case.results if r["severity"] == "warn" and r["verdict"] != "PASS"]
+    assert (warned["check"], warned["verdict"], warned["sentence"]) == ("evaluator", "INCONCLUSIVE", said)
+    for damaged in (5, [5]):
+        change = {"evaluator_differs": damaged}
+        rewrite(case, "summary.json", lambda data, change=change: json.dumps(json.loads(data) | change).encode())
+        refused(case, "is damaged")
+
+
 def test_a_summary_without_its_facts(case):
     rewrite(case, "summary.json", lambda data: b'{"status": "explained"}')
     refused(case, "damaged")

@@ -74,6 +74,12 @@ class Candidate:
         return self.summary["method"]["input_baseline_source"] == "reference"
 
     @property
+    def warnings(self) -> tuple[Result, ...]:
+        """Where Evaluator judged something else than was explained: the blessing is of both, as if they were one."""
+        told = self.summary.get("evaluator_differs", ())  # the first artifacts do not tell
+        return tuple(Result(EVALUATOR, "INCONCLUSIVE", "warn", sentence) for sentence in told)
+
+    @property
     def slice_keys(self) -> dict[str, SliceKey]:
         """Keys of the slices with bucket statistics, by name; without the overall one."""
         shown = self.summary.get("slices", ())
@@ -201,7 +207,7 @@ def _agree(candidate: Candidate) -> None:
     summary, statistics = candidate.summary, candidate.statistics
     evidence = candidate.evidence()
     texts = [evidence.fingerprint, summary["model"]["uri"], *(f["name"] for f in summary["features"])]
-    texts.append(summary["method"]["input_baseline_source"])
+    texts += [summary["method"]["input_baseline_source"], *(r.sentence for r in candidate.warnings)]
     if not all(isinstance(t, str) for t in texts):
         raise ArtifactError("summary.json is damaged: names and fingerprints must be text")
     if {f["name"] for f in summary["features"]} != set(statistics.features):
@@ -253,6 +259,7 @@ def judge_artifacts(
     reference: Reference | None = None
     try:
         candidate = read_candidate(attributions_uri)
+        results += candidate.warnings
     except ArtifactError as error:
         results.append(refusal("attributions", str(error)))
     try:
