@@ -98,6 +98,23 @@ def test_percent_where_a_share_was_meant_is_refused():
         ValidationConfig.make({"checks": {"share_change": {"threshold": 18}}})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "checks: {share_change: {threshold: on}}",
+        "checks: {max_share: {threshold: yes}}",
+        "evidence: {max_failed_weight: true}",
+        "dominant_features: {a: {max_share: on, reason: x}}",
+        "approved_features: [{name: a, reason: x, until: 2027-01-31, max_share: on}]",
+    ],
+)
+def test_a_word_where_a_number_was_meant_is_refused(tmp_path, text):
+    """YAML 1.1 reads it as true, which is 1: the check could never fail."""
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="must be a number; YAML reads on"):
+        ValidationConfig.load(tmp_path / "p.yaml")
+
+
 def test_required_slices_are_kept_once_and_in_one_order():
     night, day = {"feature_values": {"hour": 3}}, {"feature_values": {"company": "x", "hour": "12"}}
     one = ValidationConfig.make({"required_slices": [night, day, {"feature_values": {"hour": "3"}}]})

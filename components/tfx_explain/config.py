@@ -49,6 +49,15 @@ class _Base(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _no_word_for_a_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """A threshold of `on` would be 1, which switches a check off."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and {*(get_args(kind) or (kind,))} <= {int, float, type(None)}:
+            raise ValueError("must be a number; YAML reads on, off, yes and no as true and false")
+        return value
+
     def to_json(self) -> str:
         """Canonical JSON: keys sorted, defaults written out, so that equal settings are equal text."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -457,7 +466,7 @@ class MaxShareCheck(_Base):
     """None is max(0.4, 0.3 + 1/F) for F used features: a small model leans on few features by nature."""
     severity: Severity = "block"
     with_reference: Severity = "warn"
-    """Severity once there is another model to compare with."""
+    """Severity once there is another model to compare with; `severity: off` takes a warning away there too."""
 
     _off = pydantic.field_validator("severity", "with_reference", mode="before")(_off_is_a_word)
 
@@ -548,6 +557,10 @@ class ValidationConfig(_Base):
     @classmethod
     def _each_slice_once(cls, value: tuple[RequiredSlice, ...]) -> tuple[RequiredSlice, ...]:
         return unique_slices(value)
+
+    def approval(self, name: str, today: datetime.date) -> Approval | None:
+        """The approval of a feature that holds today."""
+        return next((a for a in self.approved_features if a.name == name and a.until >= today), None)
 
     def ended(self, today: datetime.date) -> tuple[datetime.date, ...]:
         """The dates up to which something was allowed, as far as they are over; rising."""

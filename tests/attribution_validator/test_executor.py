@@ -505,6 +505,22 @@ def test_a_model_that_was_not_explained(case):
     refused(case, "not explained: no gradient")
 
 
+def test_a_model_that_evaluator_judged_by_another_output_is_warned_of(case):
+    """Both verdicts make one blessing, and each would be of another output."""
+    assert case.run()[0] == 1 and all(r["check"] != "evaluator" or r["verdict"] == "PASS" for r in case.results)
+    said = (
+        "Evaluator's metrics are of another output than the attributions: its prediction key is 'b'; explained is 'a'."
+    )
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | {"evaluator_differs": [said]}).encode())
+    assert case.run()[0] == 1
+    (warned,) = [r for r in case.results if r["severity"] == "warn" and r["verdict"] != "PASS"]
+    assert (warned["check"], warned["verdict"], warned["sentence"]) == ("evaluator", "INCONCLUSIVE", said)
+    for damaged in (5, [5]):
+        change = {"evaluator_differs": damaged}
+        rewrite(case, "summary.json", lambda data, change=change: json.dumps(json.loads(data) | change).encode())
+        refused(case, "is damaged")
+
+
 def test_a_summary_without_its_facts(case):
     rewrite(case, "summary.json", lambda data: b'{"status": "explained"}')
     refused(case, "damaged")
@@ -570,6 +586,24 @@ def test_value_bins_that_hold_no_rows(case, column):
 
     rewrite(case, "bucket_statistics.parquet", change)
     refused(case, column, "must add up")
+
+
+def test_profiles_that_are_not_those_of_the_attributions(tmp_path):
+    """Of 30 features none has a profile by which it alone is missed: all of them turned, and the model passed."""
+    wide = {f"f{i:02d}": 0.3 for i in range(30)}
+    first = Case(tmp_path / "first", Additive(wide, seed=1), config={"without_reference": FIRST_RUN})
+    *_, reference = first.run()
+    turned = Additive({f: -w for f, w in wide.items()}, seed=2)
+    case = Case(tmp_path / "turned", turned, reference_uri=reference)
+    refused(case, "30 features push predictions the other way")
+
+    def empty(data):
+        table = pq.read_table(pa.BufferReader(data))
+        lists = pa.array([[0.0] * len(v) for v in table["bin_sum"].to_pylist()], pa.list_(pa.float64()))
+        return to_parquet(table.set_column(table.column_names.index("bin_sum"), "bin_sum", lists))
+
+    rewrite(case, "bucket_statistics.parquet", empty)
+    refused(case, "bin_sum", "must add up to 'sum'")
 
 
 def test_lack_of_evidence_empties_no_history(case):
@@ -680,6 +714,26 @@ def test_a_dominant_feature_is_capped(tmp_path, passed):
     refused(first, "'a' carries")
     first.config["dominant_features"] = {"a": {"max_share": 0.8, "reason": "by nature"}}
     assert first.run()[0] == 1
+
+
+def test_a_cap_that_is_off_on_a_first_run_alone_blocks_where_the_policy_says_so(tmp_path, passed):
+    case = judged(tmp_path, passed, Additive(HONEST | {"a": 1.4}, seed=3))
+    case.config = {"checks": {"max_share": {"threshold": 0.2, "severity": "off"}}}
+    assert case.run()[0] == 1 and all(r["check"] != "max_share" for r in case.results)
+    case.config["checks"]["max_share"]["with_reference"] = "block"
+    refused(case, "'a' carries", "dominant_features")
+
+
+def test_a_new_feature_that_no_row_shows_is_told(tmp_path, passed):
+    """Constant in the sample, as where a join found nothing: a share of 0 asks for no approval."""
+    case = judged(tmp_path, passed, Additive(HONEST | {"leak": 0.0}, seed=3))
+    at = {"all_features": 0.0, "features": dict.fromkeys(HONEST, 0.1) | {"leak": 1.0}}
+    rewrite(case, "summary.json", lambda data: json.dumps(json.loads(data) | {"at_input_baseline": at}).encode())
+    assert case.run()[0] == 1
+    (warned,) = [r for r in case.results if r["severity"] == "warn" and r["verdict"] != "PASS"]
+    assert (warned["check"], warned["feature"]) == ("evidence_floor", "leak")
+    rewrite(case, "summary.json", lambda d: json.dumps(json.loads(d) | {"at_input_baseline": {"features": 5}}).encode())
+    refused(case, "is damaged")
 
 
 def test_a_share_that_moved(tmp_path, passed):

@@ -235,6 +235,12 @@ def _read_slice(table: pa.Table, model: pa.Table) -> BucketStatistics:
             raise StatisticsFormatError(f"column {name!r} must add up to {total!r} in every bucket, for every feature")
     if (out.sums["sum_absolute"] < 0).any():
         raise StatisticsFormatError("column 'sum_absolute' must not be negative")
+    # Profiles are of the one, shares of the other. What is not a number of either is refused above.
+    room = 1e-6 * out.sums["sum_absolute"] + 1e-9
+    if (np.abs(out.sums["sum"]) > out.sums["sum_absolute"] + room).any():
+        raise StatisticsFormatError("column 'sum' must not be larger than 'sum_absolute'")
+    if count and (np.abs(np.add.reduceat(out.bin_sums["bin_sum"], starts, axis=1) - out.sums["sum"]) > room).any():
+        raise StatisticsFormatError("column 'bin_sum' must add up to 'sum' in every bucket, for every feature")
     return out
 
 

@@ -30,6 +30,33 @@ PASSED, REFUSED = "passed", "refused"
 
 
 @dataclasses.dataclass(frozen=True)
+class Approved:
+    """What a pass rested on beside measurements: approvals of the policy of its day.
+
+    Attributes:
+      new: features that the model compared with did not use.
+      removed: features that it used and this one does not -> what they had carried, by slice.
+    """
+
+    new: tuple[str, ...] = ()
+    removed: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Approved:
+        """The inverse of `to_json`."""
+        removed = {str(f): {str(s): float(v) for s, v in shares.items()} for f, shares in data["removed"].items()}
+        return cls(tuple(str(f) for f in data["new"]), removed)
+
+    def to_json(self) -> dict[str, Any]:
+        """As reference.json has it."""
+        return {"new": list(self.new), "removed": {f: dict(shares) for f, shares in self.removed.items()}}
+
+
+NOTHING = Approved()
+"""A pass by measurements alone."""
+
+
+@dataclasses.dataclass(frozen=True)
 class PassedModel:
     """The record of one model that passed.
 
@@ -38,12 +65,14 @@ class PassedModel:
       model_uri, model_id: where it was.
       files: path below the record -> bytes: bucket and prediction statistics, those of groups where there are any,
         summary, predictions on pinned rows.
+      approved: what its pass, and those that it followed from, rested on; nothing is known of the first records.
     """
 
     fingerprint: str
     model_uri: str
     model_id: str
     files: Mapping[str, bytes]
+    approved: Approved = NOTHING
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
@@ -201,6 +230,7 @@ def write_reference(uri: str, reference: Reference) -> None:
                 "model_id": model.model_id,
                 "folder": folder,
                 "files": sorted(model.files),
+                "approved": model.approved.to_json(),
             }
         )
         for name, data in model.files.items():
@@ -269,4 +299,5 @@ def read_reference(uri: str) -> Reference:
 def _model(manifest: Manifest, entry: Mapping[str, Any]) -> PassedModel:
     names: Sequence[str] = entry["files"]
     files = {name: manifest.read(f"{entry['folder']}/{name}") for name in names}
-    return PassedModel(entry["fingerprint"], entry["model_uri"], entry["model_id"], files)
+    approved = Approved.from_json(entry["approved"]) if "approved" in entry else NOTHING
+    return PassedModel(entry["fingerprint"], entry["model_uri"], entry["model_id"], files, approved)

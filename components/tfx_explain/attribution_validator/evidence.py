@@ -17,18 +17,22 @@ from tfx_explain.artifacts.statistics import (
     read_statistics,
 )
 from tfx_explain.attribution_reference.store import (
+    NOTHING,
     PASSED,
     SUMMARY_FILE,
+    Approved,
     PassedModel,
     Reference,
     pinned_rows,
     read_references,
 )
 from tfx_explain.attribution_validator.checks.base import ModelEvidence, Result, SliceOfModel
+from tfx_explain.attribution_validator.checks.registry import WITH_REFERENCE
 from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, judge_model, refusal
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
+from tfx_explain.engine.aggregates.intervals import number
 from tfx_explain.names import ITS_CROSSES, OVERALL, SliceKey
 
 KIND = "ModelAttributions"
@@ -70,6 +74,12 @@ class Candidate:
         return self.summary["method"]["input_baseline_source"] == "reference"
 
     @property
+    def warnings(self) -> tuple[Result, ...]:
+        """Where Evaluator judged something else than was explained: the blessing is of both, as if they were one."""
+        told = self.summary.get("evaluator_differs", ())  # the first artifacts do not tell
+        return tuple(Result(EVALUATOR, "INCONCLUSIVE", "warn", sentence) for sentence in told)
+
+    @property
     def slice_keys(self) -> dict[str, SliceKey]:
         """Keys of the slices with bucket statistics, by name; without the overall one."""
         shown = self.summary.get("slices", ())
@@ -99,6 +109,7 @@ class Candidate:
                 str(name): f"{blocker['operation']} ({blocker['name']!r})"
                 for name, blocker in sorted(self.summary.get("blocked_features", {}).items())
             },
+            at_baseline=self._at_baseline,
             no_gradient=self.no_gradient,
             num_steps=int(self.summary["method"]["num_steps"]),
             method=str(self.summary["method"]["name"]),
@@ -115,6 +126,12 @@ class Candidate:
         )
 
     @property
+    def _at_baseline(self) -> tuple[str, ...]:
+        # Not told by the first artifacts, nor where paths begin elsewhere.
+        told = (self.summary.get("at_input_baseline") or {"features": {}})["features"]
+        return tuple(str(name) for name, part in sorted(told.items()) if part is not None and float(part) >= 1.0)
+
+    @property
     def no_gradient(self) -> str:
         """Why nothing was attributed, where the model has no gradient; else empty.
 
@@ -127,16 +144,21 @@ class Candidate:
             raise ArtifactError(f"summary.json is damaged: its attributions cannot be {said!r}")
         return str(said["reason"]) if said["status"] == _NO_GRADIENT else ""
 
-    def record(self, model_uri: str, model_id: str) -> PassedModel:
+    def record(self, model_uri: str, model_id: str, approved: Approved = NOTHING) -> PassedModel:
         """What the reference keeps of it once it has passed."""
         names = [BUCKETS_FILE, PREDICTIONS_FILE, SUMMARY_FILE, PINNED_ROWS_FILE]
         names += [GROUPS_FILE] if GROUPS_FILE in self.manifest.sha256 else []
-        return PassedModel(self.fingerprint, model_uri, model_id, {name: self.manifest.read(name) for name in names})
+        files = {name: self.manifest.read(name) for name in names}
+        return PassedModel(self.fingerprint, model_uri, model_id, files, approved)
 
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """A verdict with what it was reached from, None where it could not be read, and where all that lies."""
+    """A verdict with what it was reached from, None where it could not be read, and where all that lies.
+
+    Attributes:
+      approved: the approvals that a pass rests on.
+    """
 
     verdict: GateVerdict
     candidate: Candidate | None
@@ -144,6 +166,7 @@ class Judged:
     reference_uris: tuple[str, ...] = ()
     attributions_uri: str = ""
     evaluation: str = ""
+    approved: Approved = NOTHING
 
 
 class NotExplainedError(ArtifactError):
@@ -196,7 +219,7 @@ def _agree(candidate: Candidate) -> None:
     summary, statistics = candidate.summary, candidate.statistics
     evidence = candidate.evidence()
     texts = [evidence.fingerprint, summary["model"]["uri"], *(f["name"] for f in summary["features"])]
-    texts.append(summary["method"]["input_baseline_source"])
+    texts += [summary["method"]["input_baseline_source"], *(r.sentence for r in candidate.warnings)]
     if not all(isinstance(t, str) for t in texts):
         raise ArtifactError("summary.json is damaged: names and fingerprints must be text")
     if {f["name"] for f in summary["features"]} != set(statistics.features):
@@ -247,13 +270,14 @@ def judge_artifacts(
     candidate: Candidate | None = None
     reference: Reference | None = None
 
-    def judged(results: Sequence[Result]) -> Judged:
+    def judged(results: Sequence[Result], approved: Approved = NOTHING) -> Judged:
         where = tuple(reference_uris), attributions_uri, evaluation
-        return Judged(GateVerdict(tuple(results)), candidate, reference, *where)
+        return Judged(GateVerdict(tuple(results)), candidate, reference, *where, approved)
 
     try:
         candidate = read_candidate(attributions_uri)
         evaluation = _text(candidate.summary.get("evaluation"))
+        results += candidate.warnings
     except ArtifactError as error:
         results.append(refusal("attributions", str(error)))
         evaluation = error.evaluation if isinstance(error, NotExplainedError) else ""
@@ -286,7 +310,38 @@ def judge_artifacts(
     known = reference.known_features(own) if reference else {}
     in_slices = {name: reference.known_in_slice(own, name) for name in evidence.slices} if reference else {}
     verdict = judge_model(evidence, _evidence(newest), known, config, today, in_slices)
-    return judged((*results, *verdict.results))
+    approved = _rests_on(evidence, newest, config, today)
+    return judged((*results, *verdict.results), approved)
+
+
+def _rests_on(
+    candidate: ModelEvidence, newest: PassedModel | None, config: ValidationConfig, today: datetime.date
+) -> Approved:
+    """The approvals that a pass would rest on: those that hold, and those that the model compared with rested on.
+
+    Were that one to leave the history, nothing else would stand for what it had handed on.
+    """
+    if newest is None or newest.fingerprint == candidate.fingerprint:
+        return newest.approved if newest is not None else NOTHING
+    used, used_before = {*candidate.used_features}, {*newest.used_features}
+    new = [f for f in candidate.statistics.features if f not in used_before and config.approval(f, today) is not None]
+    new += [f for f in newest.approved.new if f in used]
+    removed = {f: shares for f, shares in newest.approved.removed.items() if f not in used}
+    for feature in newest.statistics.features:
+        if feature not in used and config.approval(feature, today) is not None:
+            removed[feature] = {
+                name: carried
+                for name in (OVERALL, *candidate.slices)
+                if name in newest.slices and (carried := _share(newest.slices[name], feature)) is not None
+            }
+    return Approved(tuple(dict.fromkeys(new)), removed)
+
+
+def _share(statistics: BucketStatistics, feature: str) -> float | None:
+    """What a feature carries in a slice, in six digits; None where nothing is attributed."""
+    absolute = statistics.sums["sum_absolute"].sum(axis=0)
+    total = absolute.sum()
+    return number(absolute[statistics.features.index(feature)] / total) if total > 0 else None
 
 
 def _text(value: object) -> str:
@@ -300,11 +355,12 @@ def changed_reference(
 
     A refusal with a finding takes the model that was to be pushed out of the history: it is known by its files. Lack of
     evidence takes nothing out, else a short run could empty the history, and disarm the comparisons of the next; nor
-    does a finding on attributions of other files, which is not about this model.
+    does a finding on attributions of other files, which is not about this model. Nor does a comparison with itself, of
+    the last model there is: the next run, of the same files too, would be a first one, where nothing is compared.
     """
     reference, candidate = judged.reference, judged.candidate
     if judged.verdict.blessed and candidate is not None:
-        record = candidate.record(model_uri, model_id)
+        record = candidate.record(model_uri, model_id, judged.approved)
         if reference is None:
             return Reference(
                 config.gate_id, candidate.pins, record.files[PINNED_ROWS_FILE], (record,), (PASSED, record.fingerprint)
@@ -314,10 +370,12 @@ def changed_reference(
         return reference.with_model(record, candidate.pins)
     own = candidate is not None and candidate.fingerprint == fingerprint
     about = [r for r in judged.verdict.blocking if own or r.check == EVALUATOR]
-    found = any(r.verdict in ("FAIL", "NEEDS_APPROVAL") for r in about)
-    if found and reference is not None and fingerprint is not None and reference.holds(fingerprint):
-        return reference.without_model(fingerprint)
-    return None
+    found = {r.check for r in about if r.verdict in ("FAIL", "NEEDS_APPROVAL")}
+    if not found or reference is None or fingerprint is None or not reference.holds(fingerprint):
+        return None
+    if len(reference.models) == 1 and found & {*WITH_REFERENCE}:
+        return None
+    return reference.without_model(fingerprint)
 
 
 def _incomparable(candidate: Candidate, reference: Reference, newest: PassedModel | None) -> list[Result]:
@@ -353,5 +411,7 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
             # Found ones come and go with the sample and the model's crosses.
             if name != " + ".join(members) and not name.endswith(ITS_CROSSES)
         },
+        approved_new=model.approved.new,
+        approved_removed=model.approved.removed,
         slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

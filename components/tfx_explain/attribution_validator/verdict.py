@@ -15,7 +15,7 @@ from tfx_explain.attribution_validator.checks.evidence_floor import without_attr
 from tfx_explain.attribution_validator.checks.registry import ABSOLUTE, WITH_REFERENCE
 from tfx_explain.config import AbsoluteChecksDecide, ValidationConfig
 from tfx_explain.engine.aggregates.intervals import seed_from
-from tfx_explain.names import OVERALL
+from tfx_explain.names import ITS_CROSSES, OVERALL
 
 NO_REFERENCE = "reference"
 POLICY = "policy"
@@ -101,7 +101,8 @@ def _without_effect(
     """One warning for each limit that no feature or group has: a misspelt name is else seen by nobody."""
     models = [model for model in (candidate, reference) if model is not None]
     names = {*known_features, *(f for model in models for f in model.used_features)}
-    names |= {name for model in models if model.groups is not None for name, _ in model.groups.groups}
+    groups = {name for model in models if model.groups is not None for name, _ in model.groups.groups}
+    names |= groups | {name.removesuffix(ITS_CROSSES) for name in groups}
     names |= {name for model in models for name in model.configured_groups}
     return [
         Result(

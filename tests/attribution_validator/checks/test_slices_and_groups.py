@@ -335,6 +335,27 @@ def test_what_dominant_features_may_carry_their_group_may(dominant, verdict, thr
     assert (group.verdict, group.threshold) == (verdict, pytest.approx(threshold))
 
 
+@pytest.mark.parametrize(
+    ("dominant", "passes"),
+    [
+        ({}, True),
+        ({"race": cap(0.05)}, False),
+        ({"race": cap(0.35)}, True),
+        ({"race and its crosses": cap(0.15)}, False),
+    ],
+)
+def test_a_feature_that_is_capped_low_is_not_read_in_its_crosses_instead(dominant, passes):
+    """Alone it keeps to its cap, and each cross to that of any feature."""
+    weights = {"race": 0.1, "age x race": 0.45, "race x sex": 0.45} | OTHERS
+    family = ("race and its crosses", ("race", "age x race", "race x sex"))
+    for crosses in (family, (family[0], family[1][1:])):  # where it has no column of its own the cap holds too
+        model = Additive({f: w for f, w in weights.items() if f in (*crosses[1], *OTHERS)}, seed=1)
+        verdict = judged(of(model, groups=(crosses,)), **FIRST_RUN, **CAP, dominant_features=dominant)
+        assert verdict.blessed == passes
+        assert [r.feature for r in verdict.blocking] == ([] if passes else [family[0]])
+        assert all(r.check != "policy" for r in verdict.results)
+
+
 def test_a_share_at_the_cap_is_undecided():
     model = Additive(HALVES | OTHERS, seed=1, copies={"leak_copy": "leak"})
     share = next(r for r in judged(of(model), **FIRST_RUN, **CAP).results if r.feature == "leak + leak_copy").value
@@ -437,6 +458,21 @@ def test_a_model_that_leans_on_other_features_altogether_is_found_though_none_mo
     now = {f: leads if f.startswith("led") else 0.05 + (0.8 - leads) / 4 for f in led}
     verdict = judged(of(Additive(now, seed=2)), of(Additive(led, seed=1)))
     assert [(r.check, r.feature, r.verdict) for r in verdict.blocking] == [("share_change", None, "FAIL")] * found
+
+
+@pytest.mark.parametrize(("leads", "rare", "found"), [(0.8, 0.6, False), (0.55, 2.2, False), (0.22, 4.4, True)])
+def test_a_model_that_leans_on_features_that_few_rows_show_is_found_by_what_it_left(leads, rare, found):
+    """Each of 200 flags is met in six rows, so that no rise of one is known; what led before has fallen."""
+
+    def leaning(seed, leads, rare):
+        weights = {f"led{i}": leads for i in range(8)} | {f"f{i:03d}": 4 * rare for i in range(200)}
+        model = Additive(weights, seed=seed)
+        whole, flags = model.explained(), np.random.default_rng(seed).random((4000, 200)) < 1.5e-3
+        whole.attributions[:, 8:] *= flags
+        return of(model)
+
+    blocking = judged(leaning(2, leads, rare), leaning(1, 0.8, 0.6)).blocking
+    assert [(r.check, r.feature, r.verdict) for r in blocking] == [("share_change", None, "FAIL")] * found
 
 
 @pytest.mark.parametrize(("dead", "found"), [(0, False), (15, False), (25, True), (40, True)])

@@ -91,12 +91,15 @@ class ModelEvidence:
       statistics: its bucket statistics over all rows.
       uncovered_features: used, but without gradient.
       blocked: by feature that reaches the output round the attributions, the operation that keeps gradients from it.
+      at_baseline: features of which every explained row has the input baseline's value, where attributions begin there.
       no_gradient: why nothing was attributed, where no feature has a gradient; else empty.
       num_steps: gradients behind every row before any repair: nodes of all its paths.
       method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
       groups: sums of groups of features over all rows.
       configured_groups: by name, the features of groups that its configuration named; of a model that passed.
+      approved_new, approved_removed: of a model that passed: features that an approval let come; features that one let
+        go, with what each had carried, by slice.
       slices: by name, the slices that the policy requires.
       empty_slices: required slices of which the data hold no row.
       unexplained_slices: required slices that were not explained as such.
@@ -108,12 +111,15 @@ class ModelEvidence:
     statistics: BucketStatistics
     uncovered_features: tuple[str, ...] = ()
     blocked: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    at_baseline: tuple[str, ...] = ()
     no_gradient: str = ""
     num_steps: int = 0
     method: str = ""
     rows_read: int = 0
     groups: GroupStatistics | None = None
     configured_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    approved_new: tuple[str, ...] = ()
+    approved_removed: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
@@ -276,7 +282,7 @@ class Evidence:
 
     def approval(self, feature: str, config: ValidationConfig) -> Approval | None:
         """The approval of a feature that holds today."""
-        return next((a for a in config.approved_features if a.name == feature and a.until >= self.today), None)
+        return config.approval(feature, self.today)
 
 
 @dataclasses.dataclass(frozen=True)

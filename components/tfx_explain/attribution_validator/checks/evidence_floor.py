@@ -15,7 +15,7 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
 
     Always required, since the floor is not to be disarmed.
     """
-    return [*_overall(evidence, config), *_slices(evidence, config)]
+    return [*_overall(evidence, config), *_unseen(evidence), *_slices(evidence, config)]
 
 
 def without_attributions(candidate: ModelEvidence, reference: ModelEvidence | None) -> Result:
@@ -100,6 +100,28 @@ def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             threshold=floor.min_effective_rows,
         )
     ]
+
+
+def _unseen(evidence: Evidence) -> Iterator[Result]:
+    """A warning on features that no explained row shows, and that no other model was measured on.
+
+    Their share is 0 whatever the model makes of other values, so that a new one needs no approval. It does not block:
+    of many rare features some are missed by chance.
+    """
+    known = {*evidence.known_features}
+    if evidence.reference is not None and not evidence.alone:
+        known |= {*evidence.reference.statistics.features}
+    names = [f for f in evidence.candidate.at_baseline if f not in known]
+    if not names:
+        return
+    listed = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    sentence = (
+        f"Nothing is known of what the model makes of {listed}: every explained row has the input baseline's value, "
+        "where attributions begin, and no other model that passed was measured on it. Give ExplainerGen rows with "
+        "other values, or look why there are none; this does not block, since rare values are missed by chance."
+    )
+    feature = names[0] if len(names) == 1 else None
+    yield Result(CHECK, "INCONCLUSIVE", "warn", sentence, feature)
 
 
 def _slices(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:

@@ -18,6 +18,7 @@ from tfx_explain.attribution_validator.checks.cells import largest, lower_bounds
 from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import Severity, ValidationConfig
 from tfx_explain.engine.aggregates.groups import Group
+from tfx_explain.names import ITS_CROSSES
 
 CHECK = "max_share"
 
@@ -61,8 +62,10 @@ def _unmeasured(evidence: Evidence, config: ValidationConfig) -> Iterator[Result
 def _severity(evidence: Evidence, config: ValidationConfig, part: SliceEvidence) -> Severity:
     """A slice that the reference lacks is judged as on a first run."""
     rule = config.checks.max_share
-    first = evidence.alone or part.reference_profiles is None
-    return rule.severity if first or rule.severity == "off" else rule.with_reference
+    if evidence.alone or part.reference_profiles is None:
+        return rule.severity
+    # The warning is the default, which `off` takes back; a block is somebody's word.
+    return "off" if rule.severity == "off" and rule.with_reference == "warn" else rule.with_reference
 
 
 def _check_slice(
@@ -123,14 +126,15 @@ def _own_cap(group: Group, cap: float, config: ValidationConfig) -> tuple[float,
 
     A group that dominant_features names has that cap. Else its dominant members may together carry the sum of their
     caps, and so may the group: what each may carry alone they may carry when they move together. A group with other
-    members besides may carry at least what any feature may.
+    members besides may carry at least what any feature may; but a feature with its crosses, and these are members
+    besides, no more than its cap: what is capped low must not be read in crosses instead.
     """
     name, members = group
-    dominant = config.dominant_features
+    dominant, whose = config.dominant_features, name.removesuffix(ITS_CROSSES)
     if name in dominant:
         return dominant[name].max_share, f"its own cap ({dominant[name].reason}) is"
-    named = [m for m in members if m in dominant]
+    named = [m for m in dict.fromkeys((whose, *members)) if m in dominant]
     together = min(1.0, sum(dominant[m].max_share for m in named))
-    if not named or (len(named) < len(members) and together <= cap):
+    if not named or (whose not in named and len(named) < len(members) and together <= cap):
         return None
     return together, f"the caps of its dominant features ({', '.join(repr(m) for m in named)}) add up to"

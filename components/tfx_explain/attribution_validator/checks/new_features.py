@@ -26,8 +26,9 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """Of all rows and of each required slice one result per feature that the last model did not use, or one PASS.
 
     Where each passes alone, one for all unapproved ones together. A feature that an earlier model of the reference used
-    is judged by how much its share has risen since. Comparisons are among common features: what a new one carries in a
-    slice shows nowhere else.
+    is judged by how much its share has risen since. A model that is compared with itself, since no other stands passed,
+    is no witness of what an approval let come. Comparisons are among common features: what a new one carries in a slice
+    shows nowhere else.
     """
     return [one for part in evidence.slices for one in _check_slice(evidence, config, part)]
 
@@ -35,6 +36,8 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
 def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEvidence) -> Iterator[Result]:
     rule, features = config.checks.new_features, evidence.candidate.statistics.features
     used_before = set(evidence.reference.used_features) if evidence.reference else set()
+    if evidence.reference is not None and evidence.alone:
+        used_before -= {*evidence.reference.approved_new}
     shares, out, unapproved = part.profiles.shares(features), [], []
     for i, feature in enumerate(features):
         if feature in used_before:
@@ -50,8 +53,9 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
                 f"{percent(rule.threshold)} needs no approval."
             )
         else:
+            came = "came by an approval: no other" if evidence.alone else "is new: no"
             sentence = (
-                f"{part.where}{feature!r} is new: no model that passed used it. It carries {carried} of the "
+                f"{part.where}{feature!r} {came} model that passed used it. It carries {carried} of the "
                 f"attribution, {percent(rule.threshold)} need no approval."
             )
         approval, own = evidence.approval(feature, config), config.dominant_features.get(feature)
@@ -88,8 +92,9 @@ def _together(
     measured = measure(np.maximum(shares[:, columns] - before, 0.0).sum(axis=1), part.filled)
     verdict = _judged(measured, rule.threshold)
     names = ", ".join(repr(features[i]) for i in columns[:5]) + (" and others" if len(columns) > 5 else "")
+    which = "came by approvals" if evidence.alone else "the last model that passed did not use"
     sentence = (
-        f"{part.where}{len(columns)} features that the last model that passed did not use ({names}) together carry "
+        f"{part.where}{len(columns)} features that {which} ({names}) together carry "
         f"{percent(float(shares[0, columns].sum()))} of the attribution, {percent(rule.threshold)} need no approval."
     )
     advice = None if verdict == "PASS" else approve([features[i] for i in columns])

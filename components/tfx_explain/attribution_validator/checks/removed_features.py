@@ -13,7 +13,8 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """Of all rows and of each required slice one result per removed feature, or one PASS.
 
     Where each passes alone, one for all unapproved ones together. The reference's share is a stored constant, without
-    interval. Comparisons are among common features: what a removed one carried in a slice shows nowhere else.
+    interval. Comparisons are among common features: what a removed one carried in a slice shows nowhere else. A model
+    that is compared with itself, since no other stands passed, is asked again for what an approval let go.
     """
     return [one for part in evidence.slices for one in _check_slice(evidence, config, part)]
 
@@ -26,6 +27,10 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
         return  # a slice that the reference lacks: `without_reference` decides
     features, name = evidence.reference.statistics.features, evidence.reference.name
     shares = dict(zip(features, part.reference_profiles.shares(features)[0].tolist(), strict=True))
+    if evidence.alone:
+        before = evidence.reference.approved_removed
+        shares = {f: by_slice[part.name] for f, by_slice in before.items() if part.name in by_slice}
+        features, name = tuple(shares), "the model before it, and an approval let it go"
     used = set(evidence.candidate.used_features)
     out, unapproved = [], []
     for feature in (f for f in features if f not in used):

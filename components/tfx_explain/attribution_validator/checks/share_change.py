@@ -47,8 +47,8 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             f"{100 * rule.threshold:.3g}."
         )
 
-    def together(part: SliceEvidence, changes: np.ndarray) -> Result | None:
-        measured = measure(changes[:, part.solid].sum(axis=1) / 2, part.filled)
+    def together(part: SliceEvidence, _: np.ndarray) -> Result | None:
+        measured = measure(_moved(part), part.filled)
         limit = max(rule.threshold, _TOGETHER)
         verdict = judge(measured, limit)
         if verdict == "PASS":
@@ -62,6 +62,18 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
         return result(CHECK, verdict, rule.severity, sentence, measured, limit, None, part.name)
 
     return [*compare_features(CHECK, rule, evidence, share_changes, describe, together), *_groups(evidence, config)]
+
+
+def _moved(part: SliceEvidence) -> np.ndarray:
+    """Part of the attribution that lies on other features than before: [1 + draws].
+
+    What came is as much as what went. Of features that few rows show neither is known, and they may stand on one side
+    alone: the larger of both counts.
+    """
+    if part.reference_profiles is None:
+        raise ValueError("share_change needs a reference. Received: none")
+    moved = (part.profiles.shares(part.common) - part.reference_profiles.shares(part.common))[:, part.solid]
+    return np.maximum(np.maximum(moved, 0.0).sum(axis=1), np.maximum(-moved, 0.0).sum(axis=1))
 
 
 def _groups(evidence: Evidence, config: ValidationConfig) -> Iterator[Result]:

@@ -14,6 +14,8 @@ MIN_BIN_ROWS = 5
 MIN_COVERED, MIN_COVERED_SHARE = 0.5, 0.05
 MIN_SHARED_BINS = 4
 """A direction is compared only over at least this many bins with MIN_BIN_ROWS rows on both sides."""
+ONE_BIN = 0.95
+"""A feature of which one bin holds this part of both models' rows has no direction to speak of, whatever the others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,16 @@ class Profiles:
         with np.errstate(invalid="ignore", divide="ignore"):
             return columns / columns.sum(axis=1, keepdims=True)
 
+    def one_sidedness(self, among: tuple[str, ...]) -> np.ndarray:
+        """[D, len(among)] mean attribution as a part of the mean |attribution|: in [-1, 1]; 0 where there is none."""
+        absolute, means = self._columns(among), np.zeros((len(self.draws), len(among)))
+        for i, feature in enumerate(among):
+            weight, total = (part.sum(axis=1) for part in self.bins(feature))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                means[:, i] = total / weight
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(absolute == 0, 0.0, means / absolute)  # NaN stays: what is unknown takes no side
+
     def _columns(self, among: tuple[str, ...]) -> np.ndarray:
         place = {f: i for i, f in enumerate(self.features)}
         return self.absolute[:, [place[f] for f in among]]
@@ -128,6 +140,38 @@ def direction_flips(candidate: Profiles, reference: Profiles, common: tuple[str,
             r = np.where(spread == 0, 0.0, covariance / spread)  # NaN stays: what is unknown has not kept its direction
         columns.append(np.minimum(ours[:, i], theirs[:, i]) * np.maximum(0.0, -r))
     return np.stack(columns, axis=1)
+
+
+def left_bins(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """Features that have left their bins, so that no profile can be compared: bool [len(common)].
+
+    Those that both models filled hold less than MIN_COVERED of either side's rows.
+    """
+    return np.array([_shared_bins(candidate, reference, f)[1] < MIN_COVERED for f in common], bool)
+
+
+def one_sided_turns(candidate: Profiles, reference: Profiles, common: tuple[str, ...]) -> np.ndarray:
+    """How much attribution has turned its sign, of common features without a direction: [D, len(common)].
+
+    min(share, share) max(0, -m n), m and n the mean attribution of each model as a part of the mean |attribution|: 1
+    where every row is pushed up. 0 for a feature with a direction, MIN_SHARED_BINS shared bins of which none holds
+    ONE_BIN of the rows on both sides: its profile says more than its mean. Profiles are centred: of one bin they show
+    nothing at all, and of two a tenth of the attribution may turn before they differ by much.
+    """
+    ours, theirs = candidate.shares(common), reference.shares(common)
+    turned = np.zeros_like(ours)
+    at = [i for i, feature in enumerate(common) if _undirected(candidate, reference, feature)]
+    chosen = tuple(common[i] for i in at)
+    turned[:, at] = np.maximum(0.0, -candidate.one_sidedness(chosen) * reference.one_sidedness(chosen))
+    return np.minimum(ours, theirs) * turned
+
+
+def _undirected(candidate: Profiles, reference: Profiles, feature: str) -> bool:
+    """Whether too few bins are shared for a direction, or the same one holds ONE_BIN of the weight on both sides."""
+    if np.count_nonzero(_shared_bins(candidate, reference, feature)[0]) < MIN_SHARED_BINS:
+        return True
+    sides = [p.bin_weight[:, p.bin_slices[feature]].sum(axis=0) for p in (candidate, reference)]
+    return bool(np.any(np.minimum(*(side / side.sum() for side in sides)) >= ONE_BIN))
 
 
 def log_scale(candidate: Profiles, reference: Profiles, among: tuple[str, ...] | None = None) -> np.ndarray:
@@ -192,15 +236,9 @@ class _Shared:
 
     @classmethod
     def of(cls, candidate: Profiles, reference: Profiles, feature: str) -> _Shared:
-        """Compares bins with MIN_BIN_ROWS rows on both sides, and weight: rows of weight 0 have no mean."""
-        at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
-        if at_c.stop - at_c.start != at_r.stop - at_r.start:
-            raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
+        """Compares the shared bins."""
+        shared, covered = _shared_bins(candidate, reference, feature)
         (weight_c, sum_c), (weight_r, sum_r) = candidate.bins(feature), reference.bins(feature)
-        rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
-        shared = (rows >= MIN_BIN_ROWS) & (np.minimum(weight_c[0], weight_r[0]) > 0)
-        sides = weight_c[0], weight_r[0]
-        covered = min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
         weight_c, sum_c, weight_r, sum_r = (a[:, shared] for a in (weight_c, sum_c, weight_r, sum_r))
         with np.errstate(invalid="ignore", divide="ignore"):
             parts = (weight / weight.sum(axis=1, keepdims=True) for weight in (weight_c, weight_r))
@@ -212,3 +250,14 @@ class _Shared:
         v = np.broadcast_to(v, u.shape)
         u, v = (x - np.sum(w * x, axis=1, keepdims=True) for x in (u, v))
         return cls(w, u, v, covered)
+
+
+def _shared_bins(candidate: Profiles, reference: Profiles, feature: str) -> tuple[np.ndarray, float]:
+    """(bool [bins]: MIN_BIN_ROWS rows on both sides, and weight, since rows of weight 0 have no mean; `covered`)."""
+    at_c, at_r = candidate.bin_slices[feature], reference.bin_slices[feature]
+    if at_c.stop - at_c.start != at_r.stop - at_r.start:
+        raise ValueError(f"both models must have the same value bins. Received: other bins for feature {feature!r}")
+    sides = candidate.bin_weight[:, at_c].sum(axis=0), reference.bin_weight[:, at_r].sum(axis=0)
+    rows = np.minimum(candidate.bin_rows[at_c], reference.bin_rows[at_r])
+    shared = (rows >= MIN_BIN_ROWS) & (np.minimum(*sides) > 0)
+    return shared, min(float(side[shared].sum() / side.sum()) if side.sum() else 0.0 for side in sides)
