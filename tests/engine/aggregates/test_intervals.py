@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfx_explain.engine.aggregates import intervals
 from tfx_explain.engine.aggregates.intervals import (
     bucket_draws,
     drawn,
@@ -85,3 +86,22 @@ def test_bounds_are_numpys_quantiles(draws):
     factor = small_sample_factor(64)  # about the value, which the interval always holds
     np.testing.assert_array_equal(low, value - factor * (value - np.minimum(want[0], value)))
     np.testing.assert_array_equal(high, value + factor * (np.maximum(want[1], value) - value))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 10, 11, 21, 300])
+def test_no_product_is_shared_among_threads(columns, monkeypatch):
+    """OpenBLAS shares products of more than 2^18 multiplications, and those with a vector much earlier."""
+    draws, sums = bucket_draws(1), np.random.default_rng(0).normal(size=(64, columns))
+    want = drawn(draws, sums)
+    asked = []
+
+    def matmul(a, b, out=None):
+        asked.append((*a.shape, b.shape[1]))
+        found = np.einsum("db,bc->dc", a, b)
+        if out is not None:
+            out[...] = found
+        return found
+
+    monkeypatch.setattr(intervals.np, "matmul", matmul)
+    np.testing.assert_array_equal(drawn(draws, sums), want)  # the products are exact: in any order
+    assert asked and all(n >= 2 and m * k * n <= 1 << 18 for m, k, n in asked)

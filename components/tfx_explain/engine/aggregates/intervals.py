@@ -84,11 +84,20 @@ def drawn(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
 
 
 def _product(draws: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The matrix product, some columns at a time: so small that BLAS does not share it among threads that wait."""
-    out = np.empty((len(draws), sums.shape[1]))
-    step = max(_ONE_THREAD // draws.size, 1)
-    for start in range(0, sums.shape[1], step):
-        np.matmul(draws, sums[:, start : start + step], out=out[:, start : start + step])
+    """The matrix product, some columns at a time: so small that BLAS does not share it among threads.
+
+    A thread that had a share waits for the next one at full speed for some 25 ms. A single column would be the product
+    with a vector, which is shared from 9,216 multiplications on: it is taken twice.
+    """
+    columns = sums.shape[1]
+    out = np.empty((len(draws), columns))
+    step = max(_ONE_THREAD // draws.size, 2)
+    for start in range(0, columns, step):
+        part = sums[:, start : start + step]
+        if part.shape[1] == 1:
+            out[:, start] = np.matmul(draws, np.concatenate([part, part], axis=1))[:, 0]
+        else:
+            np.matmul(draws, part, out=out[:, start : start + step])
     return out
 
 

@@ -116,9 +116,9 @@ class PermutedRows:
             self.weight[index],
             self.label[index],
             self.base[index],
-            self.permuted[:, :, index],
-            self.donor_bucket[:, :, index],
-            None if self.donor_weight is None else self.donor_weight[:, :, index],
+            _of_rows(self.permuted, index),
+            _of_rows(self.donor_bucket, index),
+            None if self.donor_weight is None else _of_rows(self.donor_weight, index),
         )
 
     @classmethod
@@ -144,6 +144,13 @@ class PermutedRows:
             np.concatenate([part.donor_bucket for part in parts], axis=2),
             np.concatenate(weights, axis=2) if weights else None,
         )
+
+
+def _of_rows(pairs: np.ndarray, index: np.ndarray | slice) -> np.ndarray:
+    """Pairs [F, R, n, ...] of some rows; `take` is twice as fast as an index in the midst."""
+    if isinstance(index, slice):
+        return pairs[:, :, index]
+    return pairs.take(np.flatnonzero(index) if index.dtype == bool else index, axis=2)
 
 
 def row_losses(task: str, values: np.ndarray, label: np.ndarray) -> list[np.ndarray]:

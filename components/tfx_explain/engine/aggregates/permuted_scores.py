@@ -100,10 +100,6 @@ class Places:
         part *= grid.inverse.take(fine)
         return cls(fine, np.clip(part, 0.0, 1.0, out=part))
 
-    def of_repeat(self, number: int) -> Places:
-        """Those of one repeat: [G, n] of [G, R, n]."""
-        return Places(self.fine[:, number], self.part[:, number])
-
     def coarse(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(the coarse edge before each score, how much of the way to the next one), [...] each."""
         grid = _grid(edges.tobytes())

@@ -12,7 +12,7 @@ from tfx_explain.engine.aggregates.permuted_scores import Places, coarse_edges, 
 from tfx_explain.names import NUM_BUCKETS
 
 _CHUNK = 8192  # rows that are summed at a time
-_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 81_920, 16
+_PAIRS_AT_ONCE, _FEATURES_AT_ONCE = 81_920, 8
 _PAIRS_OF_A_RUN = 16  # donors in one bucket, one after the other, that are worth finding
 
 
@@ -152,10 +152,9 @@ def accumulate(
             continue
         out.rows[:] += np.bincount(chunk.bucket, minlength=NUM_BUCKETS)
         out.weight[:] += np.bincount(chunk.bucket, weights=chunk.weight, minlength=NUM_BUCKETS)
-        together = int(np.clip(_PAIRS_AT_ONCE // (len(chunk) * out.repeats), 1, _FEATURES_AT_ONCE))
         receivers = _Receivers.of(chunk, out.score_edges)
-        for first in range(0, len(features), together):
-            _add_features(out, slice(first, min(first + together, len(features))), chunk, receivers)
+        for first in range(0, len(features), _FEATURES_AT_ONCE):
+            _add_features(out, slice(first, min(first + _FEATURES_AT_ONCE, len(features))), chunk, receivers)
     return out
 
 
@@ -168,6 +167,8 @@ class _Receivers:
       bucket: int64 [n].
       finite: bool [n], whether the base score is.
       losses: of each metric of LOSSES, float64 [n].
+      label_place: int64 [n], where the histograms of the row's label begin.
+      place: int64 [n], where the base score lies in them.
       places: of the base scores [n]; for a binary task.
     """
 
@@ -175,15 +176,19 @@ class _Receivers:
     bucket: np.ndarray
     finite: np.ndarray
     losses: list[np.ndarray]
+    label_place: np.ndarray
+    place: np.ndarray
     places: Places | None
 
     @classmethod
     def of(cls, rows: PermutedRows, edges: np.ndarray) -> _Receivers:
         finite = np.isfinite(rows.base).all(axis=1)
         base = np.where(finite[:, None], rows.base.astype(np.float64), 0.0)
-        places = Places.of(edges, base[:, 0]) if rows.task == "binary" else None
         losses = row_losses(rows.task, base, rows.label)
-        return cls(rows.label, rows.bucket.astype(np.int64), finite, losses, places)
+        bucket, label_place = rows.bucket.astype(np.int64), (rows.label * len(edges)).astype(np.int64)
+        places = Places.of(edges, base[:, 0]) if rows.task == "binary" else None
+        place = label_place if places is None else label_place + places.fine
+        return cls(rows.label, bucket, finite, losses, label_place, place, places)
 
 
 class _ByDonor:
@@ -210,110 +215,129 @@ class _ByDonor:
     def sums(self, part: np.ndarray) -> np.ndarray:
         """[G, buckets] of what broadcasts to [G, R, n]."""
         if self._starts is None:
-            values = np.broadcast_to(part, self.owner.shape).ravel()
+            values = _flat(part, self.owner.shape)
         elif part.size == part.shape[-1]:
             before = np.concatenate([[0.0], np.cumsum(part)])
             values = before[self._last] - before[self._first]
         else:
-            values = np.add.reduceat(np.broadcast_to(part, self.owner.shape).ravel(), self._starts)
+            values = np.add.reduceat(_flat(part, self.owner.shape), self._starts)
         size = len(self.owner) * NUM_BUCKETS
         return np.bincount(self._owner, weights=values, minlength=size).reshape(-1, NUM_BUCKETS)
 
 
-def _add_features(out: PermutationStatistics, features: slice, rows: PermutedRows, receivers: _Receivers) -> None:
-    """Adds the pairs of some features, G of them; all n rows are labelled. Pairs are laid out as [G, R, n].
+def _flat(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """All numbers of what broadcasts to a shape."""
+    if part.shape == shape:
+        return part.ravel()
+    out = np.empty(shape)
+    out[...] = part
+    return out.ravel()
 
-    Weights that are the same in all pairs of a row stay [1, 1, n]: what they alone decide is computed once a row.
+
+class _Held:
+    """What is known of some features of a chunk, H of them, once all their pairs were seen: to be added together.
+
+    Attributes:
+      received: float64 [C, H, n], a row's parts summed over the repeats.
+      given: float64 [C, H, buckets], parts by the donor's bucket.
+      first: float64 [C, H, n], parts of the first repeat.
+      places: of the permuted scores of the first repeat [H, n].
+      histograms: float64 [H, buckets, side, label and edge], all but the receivers' base scores.
     """
-    permuted = rows.permuted[features].astype(np.float64)  # [G, R, n, V]
-    # Equal weights are the donors' weights too.
-    weight = (rows.weight**2)[None, None]
-    if rows.donor_weight is not None:
-        weight = rows.weight * rows.donor_weight[features]
-    if not (receivers.finite.all() and np.isfinite(permuted.sum())):
-        finite = np.isfinite(permuted).all(axis=3) & receivers.finite
-        weight = weight * finite
-        out.failed_pairs[features] += finite[0].size - np.count_nonzero(finite, axis=(1, 2))
-        permuted = np.where(finite[..., None], permuted, 0.0)
 
-    donors = _ByDonor(rows.donor_bucket[features])
-    parts = [weight]
-    for before, after in zip(receivers.losses, row_losses(out.task, permuted, receivers.label), strict=True):
-        parts += [weight * before, weight * after]
-    own = np.arange(len(permuted))[:, None] * NUM_BUCKETS + receivers.bucket  # [G, n]
-    for c, part in enumerate(parts):
-        out.loss_totals[features, :, c] += part.sum(axis=2)
-        received = np.broadcast_to(_over_repeats(part, out.repeats), own.shape)
-        summed = np.bincount(own.ravel(), weights=received.ravel(), minlength=own.shape[0] * NUM_BUCKETS)
-        out.loss_buckets[:, features, c] += (summed.reshape(-1, NUM_BUCKETS) + donors.sums(part)).T
-    first = [np.broadcast_to(part[:, 0], own.shape) for part in parts]
-    for c, mine in enumerate(first):  # products are alike both ways round
-        for d, other in enumerate(first[c:], c):
-            products = np.einsum("gn,gn->g", mine, other, optimize=False)
+    def __init__(self, parts: int, features: int, rows: int, edges: int):
+        self.received, self.first = np.empty((2, parts, features, rows))
+        self.given = np.empty((parts, features, NUM_BUCKETS))
+        scored = features if edges else 0
+        self.places = Places(np.empty((scored, rows), np.int64), np.empty((scored, rows)))
+        self.histograms = np.empty((scored, NUM_BUCKETS, 2, 2 * edges))
+
+
+def _add_features(out: PermutationStatistics, features: slice, rows: PermutedRows, receivers: _Receivers) -> None:
+    """Adds the pairs of some features of a chunk; all rows are labelled."""
+    count, n = features.stop - features.start, len(rows)
+    held = _Held(out.loss_totals.shape[2], count, n, len(out.score_edges))
+    together = max(1, _PAIRS_AT_ONCE // (n * out.repeats))
+    for first in range(0, count, together):
+        _add_pairs(out, features, slice(first, min(first + together, count)), rows, receivers, held)
+    own = np.arange(count)[:, None] * NUM_BUCKETS + receivers.bucket  # [H, n]
+    for c, received in enumerate(held.received):
+        summed = np.bincount(own.ravel(), weights=received.ravel(), minlength=count * NUM_BUCKETS)
+        out.loss_buckets[:, features, c] += (summed.reshape(count, NUM_BUCKETS) + held.given[c]).T
+    for c, mine in enumerate(held.first):  # products are alike both ways round
+        for d, other in enumerate(held.first[c:], c):
+            products = np.einsum("hn,hn->h", mine, other, optimize=False)
             out.loss_pairs[features, c, d] += products
             if d > c:
                 out.loss_pairs[features, d, c] += products
     if receivers.places is not None:
-        scores = Places.of(out.score_edges, permuted[..., 0])
-        _add_permuted_scores(out, features, receivers, own, donors.owner, weight, scores)
-        _add_base_scores(out, features, receivers, own, donors.owner, weight)
-        of_first = np.broadcast_to(weight[:, 0], own.shape)
-        _add_score_pairs(out, features, receivers, of_first, scores.of_repeat(0), receivers.places)
+        size, weight = 2 * len(out.score_edges), held.received[0]
+        place, after = own * size + receivers.place, (weight * receivers.places.part).ravel()
+        received = deposit(place, weight.ravel(), after, count * NUM_BUCKETS * size)
+        held.histograms[:, :, 1] += received.reshape(count, NUM_BUCKETS, size)
+        coarse = on_coarse_edges(out.score_edges, held.histograms.reshape(count, NUM_BUCKETS, 2, 2, -1))
+        out.score_buckets[:, features] += np.moveaxis(coarse, 0, 1).swapaxes(2, 3)
+        _add_score_pairs(out, features, receivers, held.first[0], held.places, receivers.places)
 
 
-def _over_repeats(part: np.ndarray, repeats: int) -> np.ndarray:
-    """[G, n] or [1, n]: sums over the repeats of what broadcasts to [G, R, n]."""
-    summed: np.ndarray = part.sum(axis=1)
-    return summed if part.shape[1] == repeats else repeats * summed
-
-
-def _add_permuted_scores(
+def _add_pairs(
     out: PermutationStatistics,
     features: slice,
+    some: slice,
+    rows: PermutedRows,
     receivers: _Receivers,
-    own: np.ndarray,
-    donors: np.ndarray,
-    weight: np.ndarray,
-    scores: Places,
+    held: _Held,
 ) -> None:
-    """Adds the histograms of permuted scores [G, R, n]; `own` [G, n] and `donors` [G, R, n] number the buckets."""
-    count, size = len(own), 2 * len(out.score_edges)  # of a histogram, both labels
-    place = scores.fine + (receivers.label * len(out.score_edges)).astype(np.int64)
-    after = (weight * scores.part).ravel()
-    weights = np.broadcast_to(weight, place.shape).ravel()
+    """Looks at the pairs of some of the features, G of them, laid out as [G, R, n].
+
+    Weights that are the same in all pairs of a row stay [1, 1, n]: what they alone decide is computed once a row.
+    """
+    own = slice(features.start + some.start, features.start + some.stop)
+    permuted = rows.permuted[own].astype(np.float64)  # [G, R, n, V]
+    # Equal weights are the donors' weights too.
+    weight = (rows.weight**2)[None, None]
+    if rows.donor_weight is not None:
+        weight = rows.weight * rows.donor_weight[own]
+    if not (receivers.finite.all() and np.isfinite(permuted.sum())):
+        finite = np.isfinite(permuted).all(axis=3) & receivers.finite
+        weight = weight * finite
+        out.failed_pairs[own] += finite[0].size - np.count_nonzero(finite, axis=(1, 2))
+        permuted = np.where(finite[..., None], permuted, 0.0)
+
+    donors = _ByDonor(rows.donor_bucket[own])
+    parts = [weight]
+    for before, after in zip(receivers.losses, row_losses(out.task, permuted, receivers.label), strict=True):
+        parts += [weight * before, weight * after]
+    for c, part in enumerate(parts):
+        out.loss_totals[own, :, c] += part.sum(axis=2)
+        held.received[c, some] = part.sum(axis=1) if part.shape[1] == out.repeats else out.repeats * part[:, 0]
+        held.given[c, some] = donors.sums(part)
+        held.first[c, some] = part[:, 0]
+    if receivers.places is None:
+        return
+    count, edges = len(permuted), len(out.score_edges)
+    scores = Places.of(out.score_edges, permuted[..., 0])
+    held.places.fine[some], held.places.part[some] = scores.fine[:, 0], scores.part[:, 0]
+    size, weights = 2 * edges, _flat(weight, scores.fine.shape)
+
+    # Of permuted scores: by repeat, and by the receiver's and the donor's bucket.
+    place, after = scores.fine + receivers.label_place, (weight * scores.part).ravel()
     number = np.arange(count * out.repeats).reshape(count, out.repeats, 1)
     totals = deposit(number * size + place, weights, after, count * out.repeats * size)
-    out.score_totals[features, :, :, 0] += totals.reshape(count, out.repeats, 2, -1)
-    summed = deposit((own * size)[:, None] + place, weights, after, count * NUM_BUCKETS * size)
-    summed += deposit(donors * size + place, weights, after, count * NUM_BUCKETS * size)
-    summed = on_coarse_edges(out.score_edges, summed.reshape(count, NUM_BUCKETS, 2, -1))
-    out.score_buckets[:, features, :, 0] += np.moveaxis(summed, 0, 1)
+    out.score_totals[own, :, :, 0] += totals.reshape(count, out.repeats, 2, edges)
+    bucket = np.arange(count)[:, None, None] * NUM_BUCKETS + receivers.bucket  # [G, 1, n]
+    summed = deposit(bucket * size + place, weights, after, count * NUM_BUCKETS * size)
+    summed += deposit(donors.owner * size + place, weights, after, count * NUM_BUCKETS * size)
+    held.histograms[some, :, 0] = summed.reshape(count, NUM_BUCKETS, size)
 
-
-def _add_base_scores(
-    out: PermutationStatistics,
-    features: slice,
-    receivers: _Receivers,
-    own: np.ndarray,
-    donors: np.ndarray,
-    weight: np.ndarray,
-) -> None:
-    """Adds the histograms of base scores: a row has one in all its pairs, which weigh differently."""
-    places = receivers.places
-    if places is None:
-        raise ValueError("base scores have places in a binary task. Received: none")
-    count, size = len(own), 2 * len(out.score_edges)
-    place = places.fine + (receivers.label * len(out.score_edges)).astype(np.int64)  # [n]
-    after = weight * places.part
+    # Of base scores, of which a row has one in all its pairs: by repeat, and by the donor's bucket.
+    after = weight * receivers.places.part
     number = np.arange(weight[..., 0].size).reshape(*weight.shape[:2], 1)
-    totals = deposit(number * size + place, weight.ravel(), after.ravel(), number.size * size)
-    out.score_totals[features, :, :, 1] += totals.reshape(*weight.shape[:2], 2, -1)
-    weights, share = (np.broadcast_to(part, donors.shape).ravel() for part in (weight, after))
-    summed = deposit(donors * size + place, weights, share, count * NUM_BUCKETS * size)
-    received = np.broadcast_to(_over_repeats(weight, out.repeats), own.shape)
-    summed += deposit(own * size + place, received.ravel(), (received * places.part).ravel(), summed.size)
-    summed = on_coarse_edges(out.score_edges, summed.reshape(count, NUM_BUCKETS, 2, -1))
-    out.score_buckets[:, features, :, 1] += np.moveaxis(summed, 0, 1)
+    totals = deposit(number * size + receivers.place, weight.ravel(), after.ravel(), number.size * size)
+    out.score_totals[own, :, :, 1] += totals.reshape(*weight.shape[:2], 2, edges)
+    place = donors.owner * size + receivers.place
+    summed = deposit(place, weights, _flat(after, place.shape), count * NUM_BUCKETS * size)
+    held.histograms[some, :, 1] = summed.reshape(count, NUM_BUCKETS, size)
 
 
 def _add_score_pairs(
@@ -324,14 +348,14 @@ def _add_score_pairs(
     permuted: Places,
     base: Places,
 ) -> None:
-    """Adds the products of the shares of the first repeat: weight [G, n], places [G, n] and [n].
+    """Adds the products of the shares of the first repeat: weight [H, n], places [H, n] and [n].
 
     A pair takes part at two edges of each side, at 1 - p and p: the sums of all products are those of 1, p and p^2.
     """
     count, size = len(weight), len(coarse_edges(len(out.score_edges)))
     squared = weight**2
     (above, p), (across, q) = (places.coarse(out.score_edges) for places in (permuted, base))
-    owner = np.arange(count)[:, None] * 2 + receivers.label.astype(np.int64)  # [G, n]
+    owner = np.arange(count)[:, None] * 2 + receivers.label.astype(np.int64)  # [H, n]
 
     def summed(index: np.ndarray, values: np.ndarray, *shape: int) -> np.ndarray:
         shape = count, 2, *shape
