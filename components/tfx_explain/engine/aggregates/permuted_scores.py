@@ -90,15 +90,16 @@ class Places:
     def of(cls, edges: np.ndarray, score: np.ndarray) -> Places:
         """The places of scores [...] without NaN."""
         grid = _grid(edges.tobytes())
+        if score.size and not (edges[0] <= score.min() and score.max() <= edges[-1]):
+            score = np.clip(score, edges[0], edges[-1])
         cell = score - edges[0]
         cell *= grid.scale
-        np.clip(cell, 0.0, _CELLS - 1.0, out=cell)
         fine = grid.first.take(cell.astype(np.int64))
         for _ in range(grid.most):
             fine += score >= grid.following.take(fine)
         part = np.subtract(score, edges.take(fine), out=cell)
         part *= grid.inverse.take(fine)
-        return cls(fine, np.clip(part, 0.0, 1.0, out=part))
+        return cls(fine, part)
 
     def coarse(self, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(the coarse edge before each score, how much of the way to the next one), [...] each."""
@@ -127,7 +128,7 @@ class _Grid:
 
     Attributes:
       scale: cells in a unit of scores.
-      first: int64 [cells], the edge before the smallest score of a cell.
+      first: int64 [cells + 1], the edge before the smallest score of a cell; the last edge has a cell of its own.
       most: edges in a cell, at most.
       following: float64 [K - 1], the edge after each; infinite after the last place.
       inverse: float64 [K - 1], 1 / width.
@@ -150,12 +151,11 @@ class _Grid:
 def _grid(edges_bytes: bytes) -> _Grid:
     edges = np.frombuffer(edges_bytes)
     last = len(edges) - 2
-    scale = _CELLS / (edges[-1] - edges[0])
+    scale = np.nextafter(_CELLS / (edges[-1] - edges[0]), 0)
     # Scores and edges are rounded alike, so that an edge of an earlier cell is below every score of a cell.
-    cell_of = np.clip((edges - edges[0]) * scale, 0.0, _CELLS - 1.0).astype(np.int64)
-    first, after = (
-        np.clip(np.searchsorted(cell_of, np.arange(_CELLS), side=side) - 1, 0, last) for side in ("left", "right")
-    )
+    cell_of = ((edges - edges[0]) * scale).astype(np.int64)
+    cells = np.arange(_CELLS + 1)
+    first, after = (np.clip(np.searchsorted(cell_of, cells, side=side) - 1, 0, last) for side in ("left", "right"))
     chosen = coarse_edges(len(edges))
     coarse = np.searchsorted(chosen, np.arange(last + 1), side="right") - 1
     width = np.diff(edges[chosen])[coarse]

@@ -326,8 +326,9 @@ def _add_pairs(
     totals = deposit(number * size + place, weights, after, count * out.repeats * size)
     out.score_totals[own, :, :, 0] += totals.reshape(count, out.repeats, 2, edges)
     bucket = np.arange(count)[:, None, None] * NUM_BUCKETS + receivers.bucket  # [G, 1, n]
+    of_donor = donors.owner * size
     summed = deposit(bucket * size + place, weights, after, count * NUM_BUCKETS * size)
-    summed += deposit(donors.owner * size + place, weights, after, count * NUM_BUCKETS * size)
+    summed += deposit(of_donor + place, weights, after, count * NUM_BUCKETS * size)
     held.histograms[some, :, 0] = summed.reshape(count, NUM_BUCKETS, size)
 
     # Of base scores, of which a row has one in all its pairs: by repeat, and by the donor's bucket.
@@ -335,8 +336,8 @@ def _add_pairs(
     number = np.arange(weight[..., 0].size).reshape(*weight.shape[:2], 1)
     totals = deposit(number * size + receivers.place, weight.ravel(), after.ravel(), number.size * size)
     out.score_totals[own, :, :, 1] += totals.reshape(*weight.shape[:2], 2, edges)
-    place = donors.owner * size + receivers.place
-    summed = deposit(place, weights, _flat(after, place.shape), count * NUM_BUCKETS * size)
+    of_donor += receivers.place
+    summed = deposit(of_donor, weights, _flat(after, of_donor.shape), count * NUM_BUCKETS * size)
     held.histograms[some, :, 1] = summed.reshape(count, NUM_BUCKETS, size)
 
 
