@@ -28,7 +28,7 @@ from tfx_explain.explainer_gen.sampling import Block
 from tfx_explain.explainer_gen.strata import SlicePlan
 
 _SECONDS = 10.0  # for predictions; a model that needs more is timed on some of the items
-_ITEMS_SUMMED, _ROWS_SUMMED = 16, 2048  # sums of more are timed alike
+_ITEMS_SUMMED, _ROWS_SUMMED = 8, 4096  # sums of more are timed alike
 
 
 @dataclasses.dataclass(frozen=True)
