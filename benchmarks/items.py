@@ -16,10 +16,13 @@ from tfx_explain.explainer_gen import (
     sampled,
     sampling,
     strata,
+    transit,
 )
 from tfx_explain.explainer_gen.slicing import SliceAssigner
 
 JOB = [
+    # A step that reads what was grouped unpickles it as it goes.
+    *(("pickling", transit.ElementCoder, name) for name in ("encode", "decode")),
     ("read", records, "read_file"),
     ("hash and sample", sampled.Identify, "process"),
     ("hash and sample", row_ids, "row_ids"),

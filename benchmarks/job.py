@@ -16,7 +16,7 @@ for TensorFlow on both sides.
   something.
 
 Both sides run in turn; figures are medians. An item's time is counted once, for the innermost item it belongs to; what
-belongs to none is Beam's: its queues, and the pickling between stages.
+belongs to none is Beam's: its queues, and what it pickles itself. `pickling` is that of the job's own elements.
 """
 
 from __future__ import annotations
