@@ -32,9 +32,9 @@ from tfx_explain.explainer_gen.usable_model import import_libraries
 from tfx_explain.names import SliceKey
 
 _BATCHES = 2
-_MOVES = 12
+_MOVES = 5
 """What a local runner spends on elements between stages, in pickles written and read once: it copies them many times
-over, and takes memory anew for each. 9 to 22 were measured."""
+over, and takes memory anew for each. 3 to 10 were measured, more on a busy machine."""
 
 
 @dataclasses.dataclass(frozen=True)
