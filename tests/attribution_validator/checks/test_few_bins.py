@@ -4,9 +4,9 @@ import datetime
 
 import numpy as np
 import pytest
+from tests.attribution_validator.checks.passed_models import evidence_of
 from tests.fixtures.synthetic import HONEST, Additive, Part
 
-from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
 from tfx_explain.names import slice_name
@@ -21,15 +21,7 @@ def of(seed, year, night=None, rows=4000):
     weights = HONEST | {"year": year}
     parts = {} if night is None else {NIGHT: Part(500, {"year": night})}
     model = Additive(weights, rows=rows, seed=seed, shift={"year": FAR}, slices=parts)
-    return ModelEvidence(
-        "the last model that passed",
-        f"model {seed}",
-        model.statistics(),
-        num_steps=50,
-        method="integrated_gradients",
-        rows_read=model.rows,
-        slices={slice_name(key): SliceOfModel(model.statistics(key), None, 500) for key in parts},
-    )
+    return evidence_of(model, *parts)
 
 
 def judged(candidate, reference, **checks):
@@ -74,7 +66,7 @@ def test_a_check_that_is_off_warns_of_nothing():
 
 def test_features_with_values_in_many_bins_are_left_to_their_profiles():
     turned = HONEST | {"a": -1.0}
-    candidate, reference = of_statistics(Additive(turned, seed=2)), of_statistics(Additive(HONEST, seed=1))
+    candidate, reference = evidence_of(Additive(turned, seed=2)), evidence_of(Additive(HONEST, seed=1))
     found = [r for r in judged(candidate, reference).results if r.check == "direction_flip" and r.verdict != "PASS"]
     assert [(r.feature, r.severity) for r in found] == [("a", "block")]
 
@@ -84,12 +76,7 @@ def with_flag(seed, weight, rows=4000):
     model = Additive(HONEST | {"flag": 1.0}, rows=rows, seed=seed)
     flag, whole = model.values()[:, -1] > 0, model.explained()
     whole.attributions[:, -1], whole.bin_index[:, -1] = weight * flag, flag
-    return of_statistics(model)
-
-
-def of_statistics(model):
-    made = {"num_steps": 50, "method": "integrated_gradients", "rows_read": model.rows}
-    return ModelEvidence("the last model that passed", f"model {model.seed}", model.statistics(), **made)
+    return evidence_of(model)
 
 
 def test_a_flag_that_turned_its_sign_is_warned_of_by_name():
@@ -113,7 +100,7 @@ def test_a_feature_of_three_values_that_push_both_ways_is_no_sign_that_turns():
         model = Additive(HONEST | {"origin": 1.0}, rows=3000, seed=seed)
         place, whole = np.random.default_rng(seed).integers(0, 3, 3000), model.explained()
         whole.attributions[:, -1], whole.bin_index[:, -1] = np.array(levels)[place], place
-        return of_statistics(model)
+        return evidence_of(model)
 
     verdict = judged(
         with_origin(2, (0.0, -0.4, 0.6)), with_origin(1, (0.0, 0.6, -0.4)), profile_change={"threshold": 1}

@@ -3,9 +3,9 @@
 import datetime
 
 import pytest
+from tests.attribution_validator.checks.passed_models import evidence_of
 from tests.fixtures.synthetic import Additive, Part
 
-from tfx_explain.attribution_validator.checks.base import ModelEvidence, SliceOfModel
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
 from tfx_explain.names import slice_name
@@ -18,28 +18,16 @@ AS_MUCH = 0.3 * 0.798 / FAR
 """Weight by which a value far out carries what one about 0 did."""
 
 
-def of(model, *required):
-    return ModelEvidence(
-        "the last model that passed",
-        f"model {model.seed}",
-        model.statistics(),
-        num_steps=50,
-        method="integrated_gradients",
-        rows_read=model.rows,
-        slices={slice_name(key): SliceOfModel(model.statistics(key), None, 500) for key in required},
-    )
-
-
 def moved(count, weight=AS_MUCH, seed=2):
     names = list(WIDE)[:count]
-    return of(Additive(WIDE | dict.fromkeys(names, weight), seed=seed, shift=dict.fromkeys(names, FAR)))
+    return evidence_of(Additive(WIDE | dict.fromkeys(names, weight), seed=seed, shift=dict.fromkeys(names, FAR)))
 
 
 def judged(candidate, reference, **checks):
     return judge_model(candidate, reference, {}, ValidationConfig.make({"checks": checks}), TODAY)
 
 
-REFERENCE = of(Additive(WIDE, seed=1))
+REFERENCE = evidence_of(Additive(WIDE, seed=1))
 
 
 @pytest.mark.parametrize("weight", [AS_MUCH, -AS_MUCH])
@@ -71,7 +59,7 @@ def test_a_slice_whose_features_lie_elsewhere():
             night = Additive(dict.fromkeys(WIDE, AS_MUCH), rows=500, seed=seed, shift=dict.fromkeys(WIDE, FAR))
             whole, part = model.explained(), night.explained()
             whole.attributions[:500], whole.bin_index[:500] = part.attributions, part.bin_index
-        return of(model, NIGHT)
+        return evidence_of(model, NIGHT)
 
     assert judged(at_night(2, False), at_night(1, False)).blessed
     (found,) = judged(at_night(2, True), at_night(1, False)).blocking
@@ -79,4 +67,6 @@ def test_a_slice_whose_features_lie_elsewhere():
 
 
 def test_fifty_honest_retrains_of_many_features_pass():
-    assert [judged(of(Additive(WIDE, rows=1500, seed=100 + i)), REFERENCE).blessed for i in range(50)] == [True] * 50
+    assert [judged(evidence_of(Additive(WIDE, rows=1500, seed=100 + i)), REFERENCE).blessed for i in range(50)] == [
+        True
+    ] * 50

@@ -4,9 +4,9 @@ import dataclasses
 import datetime
 
 import pytest
+from tests.attribution_validator.checks.passed_models import evidence_of
 from tests.fixtures.synthetic import HONEST, Additive
 
-from tfx_explain.attribution_validator.checks.base import ModelEvidence
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
 
@@ -17,8 +17,7 @@ FIRST_RUN = ValidationConfig.make({"without_reference": {"absolute_checks_decide
 def of(seed, *unseen):
     """The model weighs what it was not shown, and no row tells."""
     model = Additive(HONEST | dict.fromkeys(unseen, 0.0), seed=seed)
-    made = {"num_steps": 50, "method": "integrated_gradients", "rows_read": model.rows, "at_baseline": unseen}
-    return ModelEvidence("the last model that passed", f"model {seed}", model.statistics(), **made)
+    return evidence_of(model, at_baseline=unseen)
 
 
 def told(candidate, reference, known=None):
