@@ -10,6 +10,7 @@ Rows that stand out so far are predicted without the shortcut; which ones they a
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 
@@ -146,6 +147,7 @@ class FirstLayer:
             return self._rows_of[places]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class LayerValues:
     """What the layer gives for some rows.
 
@@ -154,9 +156,8 @@ class LayerValues:
         apart: bool [rows], those that stand out too far to be shifted.
     """
 
-    def __init__(self, tensors: Sequence[tf.Tensor], apart: np.ndarray) -> None:
-        self.tensors = tuple(tensors)
-        self.apart = apart
+    tensors: tuple[tf.Tensor, ...]
+    apart: np.ndarray
 
 
 def _matrix(layer: Callable[..., list[tf.Tensor]], arrays: Sequence[np.ndarray], number: int, units: int) -> np.ndarray:

@@ -104,7 +104,6 @@ class PermutationModel:
         if joins and sample._joined is not None:
             others = feed_specs[len(joins.joins) :]
             self._layer = FirstLayer.of(flat, joins, opened.output.tensor, sample._joined, others, self._targets)
-            sample = self.encode(opened.sample)
         self._joins_repeat = self._are_repeated(sample)
         self.row_bytes = {name: -(-_size(arrays) // len(sample)) for name, arrays in sample.payloads.items()}
         self.notes = (*opened.notes, *notes, *self._own_notes())
