@@ -70,6 +70,11 @@ def anyhow(rng, shape):
     return rng.integers(0, 64, shape)
 
 
+def in_one(rng, shape):
+    """No repeat ends where its donors' bucket does."""
+    return np.full(shape, 7)
+
+
 def slowly(rows, edges):
     """The sums by bucket and in all, pair by pair."""
     features, repeats, n = rows.donor_bucket.shape
@@ -97,7 +102,7 @@ def slowly(rows, edges):
     return losses, histograms, totals
 
 
-@pytest.mark.parametrize("donors", [in_runs, anyhow])
+@pytest.mark.parametrize("donors", [in_runs, in_one, anyhow])
 @pytest.mark.parametrize("weight", [None, lambda rng, shape: rng.integers(1, 4, shape).astype(float)])
 def test_sums_are_those_of_all_pairs(donors, weight):
     rows = binary_rows(donors, weight)
