@@ -94,6 +94,16 @@ def test_only_rows_that_have_not_converged_run_again_in_fixed_batches():
     assert result.forward_equivalents == expected
 
 
+@pytest.mark.parametrize(("left", "batches"), [(3, [16]), (17, [32]), (33, [64]), (64, [64]), (85, [64, 32])])
+def test_few_rows_run_again_in_a_smaller_batch(left, batches):
+    model = step_at(0.5, 0.02)
+    x = np.zeros((100, 2))
+    x[:left, 0] = 1.0
+    result = integrated_gradients(model, Rows(x), Rows(np.zeros((1, 2))), 0, num_steps=4, repair_steps=(400,))
+    assert model.calls == [(100, 4), *((rows, 400) for rows in batches)]
+    assert result.converged.all()
+
+
 def test_rows_that_stay_unconverged_say_so():
     x = np.ones((3, 1))
     result = integrated_gradients(

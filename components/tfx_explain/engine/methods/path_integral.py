@@ -17,8 +17,8 @@ them) -> their integrals."""
 
 
 REPAIR_BATCH = 64
-_FEW = 16
-"""Rows in a batch of the repair, and in one of few: a block leaves a handful as a rule, and padding is not free."""
+"""Most rows in a batch of the repair."""
+_FEW = 16  # rows in the smallest: fewer cost no less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +49,8 @@ def integrate_to_convergence(
 ) -> Attributions:
     """Attributions whose rows add up, as far as nodes can help.
 
-    Rows that have not converged are gathered, padded to batches of two fixed shapes and run again with more nodes; what
-    the last run gives is kept. Rows whose prediction is not finite are not run again: nodes cannot help them.
+    Rows that have not converged are gathered, padded to batches of a few fixed shapes and run again with more nodes;
+    what the last run gives is kept. Rows whose prediction is not finite are not run again: nodes cannot help them.
 
     Args:
         paths: what is integrated.
@@ -58,7 +58,7 @@ def integrate_to_convergence(
         target: output column, one for all rows or int [rows].
         num_steps: nodes of each path of every row.
         repair_steps: nodes for the rows that are left, in turn; increasing.
-        repair_batch: rows in a batch of the repair; 16 at most where no more are left.
+        repair_batch: rows in a batch of the repair; where fewer are left the next power of two, and no less than 16.
         valid: bool [rows]; the others are padding and never run again. All rows, if None.
         tolerance: see `converged`.
 
@@ -87,7 +87,7 @@ def integrate_to_convergence(
         left = np.flatnonzero(repairable & ~done)
         for start in range(0, len(left), repair_batch):
             part = left[start : start + repair_batch]
-            size = min(_FEW, repair_batch) if len(part) <= _FEW else repair_batch
+            size = min(max(_FEW, 1 << (len(part) - 1).bit_length()), repair_batch)
             padded = np.resize(part, size)  # repeats rows up to the fixed shape
             again = paths.integrate(encoded.take(padded), target[padded], more_steps, padded)
             attributions[part] = again.attributions[: len(part)]
