@@ -9,6 +9,8 @@ one thread for TensorFlow on both sides; the models and their bound are those of
   function at its best batch size. It reads nothing, repairs nothing and keeps nothing.
 - job: as in `benchmarks.job`, without slices and labels: read, identified, sampled, explained (rows that have not
   converged are integrated again), summed and written.
+- around: what any job has to do beside the gradients, by TensorFlow and pyarrow alone (`benchmarks.around`): the file
+  is read, each row parsed once, and as many numbers written. Bound / (bound + around) is as near as a job can come.
 
 What the job costs whatever its rows is measured on 4,096 rows; the second ratio leaves it out.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from benchmarks.around import reading_and_writing
 from benchmarks.by_model import run_models, write_distinct
 from benchmarks.engine.bare import Bound
 from benchmarks.engine.rules import STEPS, gauss_legendre
@@ -31,22 +34,23 @@ RESULT = pathlib.Path(__file__).parent / "results" / "job_by_model.json"
 ROWS, FEW_ROWS = 102_400, 4096
 _COSTLY = {"medium": 2, "cnn": 5}
 _HEAD = """\
-| model | rows | bound, CPU-s | job, CPU-s | bound / job | of what grows | in the network | Beam | decode |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| model | rows | bound, CPU-s | around | job | bound / job | of what grows | at most | in the network | Beam | decode |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 _NETWORK = ("integrate", "encode", "predict")
 
 
-def run(folder: pathlib.Path, subject: Subject, rows: int) -> dict[str, float]:
-    """CPU seconds by item of one job on the first rows."""
+def run(folder: pathlib.Path, subject: Subject, rows: int) -> tuple[dict[str, float], float]:
+    """(CPU seconds by item of one job on the first rows, those of what any job does around the gradients)."""
     pattern = folder / f"{subject.name}-{rows}"
     write_distinct(pattern, subject.examples[:rows])
     config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": 0}})
     seconds, result = watched_job(folder, pattern, JobSpec(subject.path, config, Slicing(()), fingerprint="model"))
+    around = reading_and_writing(pattern, len(result["features"]))
     pattern.unlink()
     if result["rows_explained"] != rows:
         raise ValueError(f"the job must explain {rows} rows of {subject.name}. Received: {result['rows_explained']}")
-    return seconds
+    return seconds, around
 
 
 def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
@@ -54,9 +58,9 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
     rows = ROWS // _COSTLY.get(name, 1)
     subject = subject_of(name, rows, folder)
     bound = Bound(subject.head, subject.encode(0, 2048), subject.encoded_baseline, *gauss_legendre(STEPS))
-    few = run(folder, subject, FEW_ROWS)
+    few, _ = run(folder, subject, FEW_ROWS)
     bound_s = bound.seconds(subject.encode(0, rows))
-    items = run(folder, subject, rows)
+    items, around_s = run(folder, subject, rows)
     bound_s = min(bound_s, bound.seconds(subject.encode(0, rows)))
     total, fixed = sum(items.values()), sum(few.values())
     growing = (total - fixed) * rows / (rows - FEW_ROWS)
@@ -64,9 +68,11 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
         "model": name,
         "rows": rows,
         "bound_s": bound_s,
+        "around_s": around_s,
         "job_s": total,
         "ratio": bound_s / total,
         "ratio_of_what_grows": bound_s / growing,
+        "ratio_at_most": bound_s / (bound_s + around_s),
         "network_share": sum(items.get(item, 0.0) for item in _NETWORK) / total,
         "items_s": dict(sorted(items.items())),
         "items_of_few_rows_s": dict(sorted(few.items())),
@@ -74,8 +80,8 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _shown(line: dict[str, Any]) -> str:
-    cells = [line["model"], f"{line['rows']:,}", *(f"{line[key]:.1f}" for key in ("bound_s", "job_s"))]
-    cells += [f"{line[key]:.2f}" for key in ("ratio", "ratio_of_what_grows")]
+    cells = [line["model"], f"{line['rows']:,}", *(f"{line[key]:.1f}" for key in ("bound_s", "around_s", "job_s"))]
+    cells += [f"{line[key]:.2f}" for key in ("ratio", "ratio_of_what_grows", "ratio_at_most")]
     cells += [f"{line['network_share']:.0%}", *(f"{line['items_s'][item]:.1f}" for item in ("Beam", "decode"))]
     return f"| {' | '.join(cells)} |\n"
 

@@ -10,6 +10,8 @@ for one row, feature and repeat, with one thread for TensorFlow on both sides; t
   batch sizes with and without XLA. It permutes nothing and scores nothing.
 - ours: what the items of `benchmarks.permutation` take in a whole job without slices, of which `predict` are the
   permuted predictions alone.
+- scoring: what scikit-learn's AUC, log loss and accuracy of as many predictions cost, once, without slices and
+  intervals: ours has the same metrics in its sums.
 
 Both sides run in turn, three times; figures are medians.
 """
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.around import scoring
 from benchmarks.by_model import run_models, write_distinct
 from benchmarks.engine.subject import Subject, subject_of
 from benchmarks.items import PERMUTATION
@@ -40,8 +43,8 @@ _COSTLY = {"medium": 5}
 _BATCHES = (512, 2048, 8192)
 _LABEL = "random_label"
 _HEAD = """\
-| model | rows | pairs of a row | bound, us | ours, us | of it predict | bound / ours | bound / predict |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| model | rows | pairs of a row | bound, us | scoring, us | ours, us | of it predict | bound / ours | bound / predict |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -94,6 +97,7 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
         "rows": rows,
         "pairs_of_a_row": pairs // rows,
         "bound_us": statistics.median(bound),
+        "scoring_us": 1e6 * statistics.median(scoring(rows) for _ in range(ROUNDS)) / rows,
         "ours_us": statistics.median(totals),
         "items_us": {item: statistics.median(items[item] for items in ours) for item in OURS},
         "ratio": statistics.median(b / o for b, o in zip(bound, totals, strict=True)),
@@ -103,7 +107,9 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 def _shown(line: dict[str, Any]) -> str:
     cells = [line["model"], f"{line['rows']:,}", f"{line['pairs_of_a_row']:,}"]
-    cells += [f"{us:.2f}" for us in (line["bound_us"], line["ours_us"], line["items_us"]["predict"])]
+    cells += [
+        f"{us:.2f}" for us in (line["bound_us"], line["scoring_us"], line["ours_us"], line["items_us"]["predict"])
+    ]
     cells += [f"{line[key]:.2f}" for key in ("ratio", "ratio_of_predict")]
     return f"| {' | '.join(cells)} |\n"
 

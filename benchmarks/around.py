@@ -1,0 +1,69 @@
+"""What a program must do around a network's gradients or predictions, by well-kept libraries alone: the least there is.
+
+No job can be nearer to the bound of its network than bound / (bound + this).
+"""
+
+from __future__ import annotations
+
+import pathlib
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+
+_BATCH, _LOOKED_AT = 1024, 256
+_KINDS = {"float_list": tf.float32, "int64_list": tf.int64, "bytes_list": tf.string}
+
+
+def reading_and_writing(path: pathlib.Path, features: int) -> float:
+    """CPU seconds to read a TFRecord, to parse each tf.Example once, and to write so many float32 a row as Parquet.
+
+    Rows are read by tf.data, parsed by one `tf.io.parse_example` a batch, as an exported model does, and written by
+    pyarrow: nothing is identified, sampled, transformed, binned or summed.
+    """
+    spec = _spec(path)
+    parse = tf.function(lambda batch: tf.io.parse_example(batch, spec))
+    attributions = np.random.default_rng(0).standard_normal((_BATCH, features), np.float32)
+    names = [f"attribution_{i}" for i in range(features)]
+    out = path.with_suffix(".parquet")
+    start = time.process_time()
+    with pq.ParquetWriter(out, pa.schema([(name, pa.float32()) for name in names])) as writer:
+        for batch in tf.data.TFRecordDataset(str(path)).batch(_BATCH):
+            parse(batch)
+            rows = attributions[: len(batch)]
+            writer.write_table(pa.table([pa.array(column) for column in rows.T], names=names))
+    spent = time.process_time() - start
+    out.unlink()
+    return spent
+
+
+def scoring(rows: int) -> float:
+    """CPU seconds that scikit-learn's AUC, log loss and accuracy take for so many predictions of a binary task."""
+    random = np.random.default_rng(0)
+    label, predicted = random.integers(0, 2, rows), random.random(rows, np.float32)
+    start = time.process_time()
+    roc_auc_score(label, predicted)
+    log_loss(label, predicted)
+    accuracy_score(label, predicted > 0.5)
+    return time.process_time() - start
+
+
+def _spec(path: pathlib.Path) -> dict[str, tf.io.FixedLenFeature | tf.io.VarLenFeature]:
+    """How to parse a file: a feature that has as many values in each of the first rows is of fixed length."""
+    types: dict[str, tf.DType] = {}
+    counts: dict[str, list[int]] = {}
+    first = [tf.train.Example.FromString(raw.numpy()) for raw in tf.data.TFRecordDataset(str(path)).take(_LOOKED_AT)]
+    for example in first:
+        for name, feature in example.features.feature.items():
+            kind = feature.WhichOneof("kind")
+            if kind is not None:
+                types[name] = _KINDS[kind]
+                counts.setdefault(name, []).append(len(getattr(feature, kind).value))
+    fixed = {name: lengths[0] for name, lengths in counts.items() if lengths == [lengths[0]] * len(first)}
+    return {
+        name: tf.io.FixedLenFeature([fixed[name]], dtype) if name in fixed else tf.io.VarLenFeature(dtype)
+        for name, dtype in types.items()
+    }
