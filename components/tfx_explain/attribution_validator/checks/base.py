@@ -260,8 +260,18 @@ class Evidence:
         """There is no other model to compare with: none has passed, or this one alone."""
         return self.reference is None or self.reference.fingerprint == self.candidate.fingerprint
 
+    @property
+    def let_go(self) -> frozenset[str]:
+        """Features that an approval let go, and that the last model that passed still did without."""
+        return frozenset(self.reference.approved_removed) if self.reference is not None else frozenset()
+
     def known_share(self, feature: str, slice_name: str) -> float:
-        """What a feature carried in the newest model that used it: in the slice, or in all rows where it is unknown."""
+        """What a feature carried in the newest model that used it: in the slice, or in all rows where it is unknown.
+
+        Nothing for one that was let go: models from before are no witness that it may be used.
+        """
+        if feature in self.let_go:
+            return 0.0
         overall = self.known_features.get(feature, 0.0)
         return self._known_in_slices.get(slice_name, {}).get(feature, overall)
 
