@@ -487,6 +487,7 @@ class Checks(_Base):
     direction_flip: ShareCheck = ShareCheck(threshold=0.055)
     total_scale: Check = Check(threshold=0.65)
     vanished: ShareCheck = ShareCheck(threshold=0.05)
+    predicted_classes: ShareCheck = ShareCheck(threshold=0.95)
     new_features: ShareCheck = ShareCheck(threshold=0.05)
     removed_features: ShareCheck = ShareCheck(threshold=0.05)
 

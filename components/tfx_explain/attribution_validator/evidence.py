@@ -23,6 +23,7 @@ from tfx_explain.attribution_reference.store import (
     Approved,
     PassedModel,
     Reference,
+    classes_of,
     pinned_rows,
     read_references,
 )
@@ -120,6 +121,8 @@ class Candidate:
                 for found in names
                 for name in found
             },
+            classes=classes_of(self.summary, self.manifest.read(PINNED_ROWS_FILE)),
+            class_names=tuple(str(name) for name in self.summary["model"].get("class_names", ())),
             empty_slices=tuple(name for name in lacking if name in missing),
             unexplained_slices=tuple(name for name in lacking if name not in missing),
             unrequired_slices=tuple(name for name in lacking if name in measured),
@@ -413,5 +416,6 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
         },
         approved_new=model.approved.new,
         approved_removed=model.approved.removed,
+        classes=model.classes,
         slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

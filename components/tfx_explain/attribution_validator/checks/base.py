@@ -101,6 +101,9 @@ class ModelEvidence:
       approved_new, approved_removed: of a model that passed: features that an approval let come; features that one let
         go, with what each had carried, by slice.
       slices: by name, the slices that the policy requires.
+      classes: by id, the class that the model gives to each row that the reference keeps; None where the explained
+        column is not each row's own, so that directions tell what a class means.
+      class_names: of the columns, where they are known.
       empty_slices: required slices of which the data hold no row.
       unexplained_slices: required slices that were not explained as such.
       unrequired_slices: those of them that were measured as ordinary slices.
@@ -121,6 +124,8 @@ class ModelEvidence:
     approved_new: tuple[str, ...] = ()
     approved_removed: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
+    classes: Mapping[str, int] | None = None
+    class_names: tuple[str, ...] = ()
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
     unrequired_slices: tuple[str, ...] = ()
