@@ -500,6 +500,8 @@ class EvidenceFloor(_Base):
     """Methods whose attributions are evidence."""
     min_num_steps: int = pydantic.Field(default=50, ge=1)
     """Nodes of every row; with expected gradients those of all its background rows together."""
+    max_unseen: float = pydantic.Field(default=0.2, ge=0, le=1)
+    """Part of the rows that the sample may miss, or have too many of: equal ones, and a cluster's, are taken whole."""
     max_failed_weight: float = pydantic.Field(default=0.001, ge=0, le=1)
     """Share of the weight that may be unreadable, non-finite or refused by the model's parser."""
     min_rows_per_slice: float = pydantic.Field(default=250, ge=1)

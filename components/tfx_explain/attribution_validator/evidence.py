@@ -33,7 +33,7 @@ from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, ju
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
-from tfx_explain.engine.aggregates.intervals import number
+from tfx_explain.engine.aggregates.intervals import Measured, number
 from tfx_explain.names import ITS_CROSSES, OVERALL, SliceKey
 
 KIND = "ModelAttributions"
@@ -115,6 +115,7 @@ class Candidate:
             num_steps=int(self.summary["method"]["num_steps"]),
             method=str(self.summary["method"]["name"]),
             rows_read=int(self.summary["examples"]["rows"]),
+            stands_for=self._stands_for,
             groups=self.groups.get(OVERALL),
             slices={
                 name: SliceOfModel(self.slices[name], self.groups.get(name), read[name])
@@ -127,6 +128,12 @@ class Candidate:
             unexplained_slices=tuple(name for name in lacking if name not in missing),
             unrequired_slices=tuple(name for name in lacking if name in measured),
         )
+
+    @property
+    def _stands_for(self) -> Measured | None:
+        told = self.summary["examples"].get("stands_for") or {}  # the first artifacts do not tell
+        ends = [float(told[end]) for end in ("value", "low", "high") if told.get(end) is not None]
+        return Measured(*ends) if len(ends) == 3 else None
 
     @property
     def _at_baseline(self) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ class ModelEvidence:
       num_steps: gradients behind every row before any repair: nodes of all its paths.
       method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
+      stands_for: rows that the explained ones stand for, as a part of rows_read; None where it is not known.
       groups: sums of groups of features over all rows.
       configured_groups: by name, the features of groups that its configuration named; of a model that passed.
       approved_new, approved_removed: of a model that passed: features that an approval let come; features that one let
@@ -119,6 +120,7 @@ class ModelEvidence:
     num_steps: int = 0
     method: str = ""
     rows_read: int = 0
+    stands_for: Measured | None = None
     groups: GroupStatistics | None = None
     configured_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     approved_new: tuple[str, ...] = ()
