@@ -37,6 +37,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         """As SafeLoader does, but every key once."""
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`: what it brings may be set anew
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
