@@ -86,6 +86,16 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
         ValidationConfig.load(tmp_path / "p.yaml")
 
 
+def test_keys_are_words_and_anchors_may_be_merged(tmp_path):
+    (tmp_path / "p.yaml").write_text("? [a, b]\n: 1\n")
+    with pytest.raises(ConfigError, match="is not YAML: a key must be one word"):
+        ValidationConfig.load(tmp_path / "p.yaml")
+    merged = "checks:\n  vanished: &one {threshold: 0.1, severity: warn}\n  new_features: {<<: *one, threshold: 0.02}\n"
+    (tmp_path / "p.yaml").write_text(merged)
+    check = ValidationConfig.load(tmp_path / "p.yaml").checks.new_features
+    assert (check.threshold, check.severity) == (0.02, "warn")
+
+
 def test_repair_follows_the_number_of_steps():
     """Raising one key just works, and what is made at definition is made again in the executor."""
     config = ExplainConfig.make({"integrated_gradients": {"num_steps": 100}})

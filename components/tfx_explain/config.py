@@ -37,6 +37,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         """As SafeLoader does, but every key once."""
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be one word", key_node.start_mark)
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor`: what it brings may be set anew
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
@@ -487,6 +491,7 @@ class Checks(_Base):
     direction_flip: ShareCheck = ShareCheck(threshold=0.055)
     total_scale: Check = Check(threshold=0.65)
     vanished: ShareCheck = ShareCheck(threshold=0.05)
+    predicted_classes: ShareCheck = ShareCheck(threshold=0.95)
     new_features: ShareCheck = ShareCheck(threshold=0.05)
     removed_features: ShareCheck = ShareCheck(threshold=0.05)
 
@@ -499,6 +504,8 @@ class EvidenceFloor(_Base):
     """Methods whose attributions are evidence."""
     min_num_steps: int = pydantic.Field(default=50, ge=1)
     """Nodes of every row; with expected gradients those of all its background rows together."""
+    max_unseen: float = pydantic.Field(default=0.2, ge=0, le=1)
+    """Part of the rows that the sample may miss, or have too many of: equal ones, and a cluster's, are taken whole."""
     max_failed_weight: float = pydantic.Field(default=0.001, ge=0, le=1)
     """Share of the weight that may be unreadable, non-finite or refused by the model's parser."""
     min_rows_per_slice: float = pydantic.Field(default=250, ge=1)

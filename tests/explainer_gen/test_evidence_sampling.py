@@ -161,3 +161,23 @@ def test_rows_of_a_cluster_stay_together(model, tmp_path):
         _, low, high = measure_columns(drawn(draws, sums) / drawn(draws, weight))
         entry = found.loc["overall", feature, "mean"]
         assert wider[0] < (entry["high"] - entry["low"]) / (high - low) < wider[1]
+
+
+@pytest.mark.parametrize(("equal", "seed"), [(False, 0), (True, 2)])
+def test_rows_that_are_never_taken_are_counted(model, tmp_path, equal, seed):
+    """Of a user, or a row, that holds more than the sample can, nothing is seen: no weight makes up for it."""
+    rng = np.random.default_rng(6)
+    rows = [numbers(rng.normal(size=3)) | {"u": [f"user{i % 300}"]} for i in range(3000)]
+    copies = [numbers([0.1, 0.2, 0.3] if equal else rng.normal(size=3)) | {"u": ["unknown"]} for _ in range(2000)]
+    path = write_examples(tmp_path / "examples", [*rows, *copies])
+    small = config(
+        cluster_key=None if equal else "u", max_examples=1500, seed=seed, permutation_importance={"repeats": 0}
+    )
+    seen = explain(tmp_path / "small", model, path, small)["examples"]["stands_for"]
+    assert seen["high"] < 0.8
+    whole = small.model_copy(update={"max_examples": 5000})
+    seen = explain(tmp_path / "whole", model, path, whole)["examples"]["stands_for"]
+    assert seen["value"] == 1.0 and seen["low"] <= 1.0 <= seen["high"]
+    plain = write_examples(tmp_path / "plain", rows)
+    seen = explain(tmp_path / "without", model, plain, small)["examples"]["stands_for"]
+    assert 0.8 < seen["low"] <= seen["high"] < 1.2

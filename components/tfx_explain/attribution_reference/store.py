@@ -25,6 +25,7 @@ WINDOW = 5
 """References that a resolver gives: the newest, and those that runs beside it may have published unseen."""
 
 _MAX_REFUSED = 50
+_PREDICTED, _FOR_PREDICTIONS = "predicted", "prediction"  # as ExplainerGen calls a target, and a role of rows
 
 PASSED, REFUSED = "passed", "refused"
 
@@ -84,6 +85,15 @@ class PassedModel:
         """Features with a path to its output."""
         summary = self.summary
         return (*(f["name"] for f in summary["features"]), *summary["uncovered_features"])
+
+    @functools.cached_property
+    def classes(self) -> dict[str, int] | None:
+        """See `ModelEvidence`.
+
+        Raises:
+          ArtifactError: its pinned rows are damaged.
+        """
+        return classes_of(self.summary, self.files[PINNED_ROWS_FILE])
 
     @functools.cached_property
     def slices(self) -> dict[str, BucketStatistics]:
@@ -215,6 +225,26 @@ def pinned_rows(data: bytes) -> tuple[tuple[str, str, bytes], ...]:
     return tuple(zip(*(table[c].to_pylist() for c in ("role", "id", "example")), strict=True))
 
 
+def classes_of(summary: Mapping[str, Any], data: bytes) -> dict[str, int] | None:
+    """By id, the likeliest column of each row that is pinned for predictions, as far as the model could run it.
+
+    Args:
+      summary: summary.json; None is given where it names another target than each row's likeliest column.
+      data: pinned_rows.parquet.
+
+    Raises:
+      ArtifactError: the predictions are no lists of numbers.
+    """
+    if summary["model"].get("target") != _PREDICTED:
+        return None
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=["role", "id", "prediction"])
+        rows = zip(*(table[c].to_pylist() for c in ("role", "id", "prediction")), strict=True)
+        return {row: max(range(len(p)), key=p.__getitem__) for role, row, p in rows if role == _FOR_PREDICTIONS and p}
+    except (pa.ArrowException, KeyError, TypeError) as error:
+        raise ArtifactError(f"{PINNED_ROWS_FILE} is damaged: {error}") from error
+
+
 def write_reference(uri: str, reference: Reference) -> None:
     """Writes a finished AttributionReference to its folder."""
     stage = Stage(uri)
@@ -288,7 +318,11 @@ def read_reference(uri: str) -> Reference:
         refused = tuple(str(f) for f in data["refused"])
         reference = Reference(str(data["gate_id"]), pins, rows, models, event, seen, refused)
         for model in models:
-            _ = model.statistics, model.used_features  # read now, so that what is damaged is told by name
+            _ = (
+                model.statistics,
+                model.used_features,
+                model.classes,
+            )  # read now, so that what is damaged is told by name
     except ArtifactError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:

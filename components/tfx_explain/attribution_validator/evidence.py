@@ -23,6 +23,7 @@ from tfx_explain.attribution_reference.store import (
     Approved,
     PassedModel,
     Reference,
+    classes_of,
     pinned_rows,
     read_references,
 )
@@ -32,7 +33,7 @@ from tfx_explain.attribution_validator.verdict import EVALUATOR, GateVerdict, ju
 from tfx_explain.config import RequiredSlice, ValidationConfig
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
 from tfx_explain.engine.aggregates.groups import GroupStatistics
-from tfx_explain.engine.aggregates.intervals import number
+from tfx_explain.engine.aggregates.intervals import Measured, number
 from tfx_explain.names import ITS_CROSSES, OVERALL, SliceKey
 
 KIND = "ModelAttributions"
@@ -114,16 +115,25 @@ class Candidate:
             num_steps=int(self.summary["method"]["num_steps"]),
             method=str(self.summary["method"]["name"]),
             rows_read=int(self.summary["examples"]["rows"]),
+            stands_for=self._stands_for,
             groups=self.groups.get(OVERALL),
             slices={
                 name: SliceOfModel(self.slices[name], self.groups.get(name), read[name])
                 for found in names
                 for name in found
             },
+            classes=classes_of(self.summary, self.manifest.read(PINNED_ROWS_FILE)),
+            class_names=tuple(str(name) for name in self.summary["model"].get("class_names", ())),
             empty_slices=tuple(name for name in lacking if name in missing),
             unexplained_slices=tuple(name for name in lacking if name not in missing),
             unrequired_slices=tuple(name for name in lacking if name in measured),
         )
+
+    @property
+    def _stands_for(self) -> Measured | None:
+        told = self.summary["examples"].get("stands_for") or {}  # the first artifacts do not tell
+        ends = [float(told[end]) for end in ("value", "low", "high") if told.get(end) is not None]
+        return Measured(*ends) if len(ends) == 3 else None
 
     @property
     def _at_baseline(self) -> tuple[str, ...]:
@@ -413,5 +423,6 @@ def _evidence(model: PassedModel | None) -> ModelEvidence | None:
         },
         approved_new=model.approved.new,
         approved_removed=model.approved.removed,
+        classes=model.classes,
         slices={name: SliceOfModel(part) for name, part in model.slices.items() if name != OVERALL},
     )

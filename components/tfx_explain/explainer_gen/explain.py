@@ -41,6 +41,7 @@ from tfx_explain.explainer_gen.strata import SlicePlan
 from tfx_explain.explainer_gen.target import TargetError, check_fits, known_classes, resolve_target
 from tfx_explain.explainer_gen.transit import travels
 from tfx_explain.explainer_gen.usable_model import load_model, not_finite, raw_names
+from tfx_explain.names import NUM_BUCKETS
 
 NO_REPEATS = "the configuration asks for 0 repeats"
 
@@ -60,6 +61,8 @@ class ExplainedBlock:
       forward_equivalents: forward passes of one row that were spent, a gradient counted as three.
       at_baseline: weight of the explained rows at the input baseline, by feature, then in all features at once:
         float64 [features + 1]; None where the method does not start there.
+      stands_for: rows that all rows of the block stand for, failed ones too, by hash bucket: float64 [buckets]; None of
+        a block without rows.
     """
 
     index: int
@@ -79,6 +82,7 @@ class ExplainedBlock:
     failures: Mapping[str, int]
     forward_equivalents: float
     at_baseline: np.ndarray | None = None
+    stands_for: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,6 +330,7 @@ class ModelExplainer:
             failures=dict(failures),
             forward_equivalents=float(result.forward_equivalents),
             at_baseline=self._at_baseline(columns, ok, weight),
+            stands_for=np.bincount(bucket, weights=block.count / block.probability, minlength=NUM_BUCKETS),
         )
 
     def _weight(self, block: Block, padded: list[bytes], columns: Columns) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.config import COMPLETE_METHODS, ExplainConfig
-from tfx_explain.engine.aggregates.intervals import number
+from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws, drawn, measure, number
 from tfx_explain.explainer_gen.aggregate import Scale
 from tfx_explain.explainer_gen.beside import (
     joined_metrics,
@@ -47,9 +47,14 @@ TFMA_FOLDER = "tfma"
 PAIRED_FILE = "paired.json"
 
 
-def block_facts(block: ExplainedBlock) -> tuple[int, ModelFacts, dict[str, int], float, np.ndarray | None]:
-    """(block, facts, failures, forward equivalents, weight at the input baseline)."""
-    return block.index, block.facts, dict(block.failures), block.forward_equivalents, block.at_baseline
+BlockFacts = tuple[int, ModelFacts, dict[str, int], float, np.ndarray | None, np.ndarray | None]
+"""(block, facts, failures, forward equivalents, weight at the input baseline, rows that it stands for)."""
+
+
+def block_facts(block: ExplainedBlock) -> BlockFacts:
+    """What the summary needs of a block."""
+    spent = block.forward_equivalents
+    return block.index, block.facts, dict(block.failures), spent, block.at_baseline, block.stands_for
 
 
 def write_rows(
@@ -82,7 +87,7 @@ def write_result(
     outcomes: Sequence[SliceOutcome],
     importances: Sequence[tuple[int, Importances]],
     written: Sequence[tuple[str, int]],
-    facts: Sequence[tuple[int, ModelFacts, dict[str, int], float, np.ndarray | None]],
+    facts: Sequence[BlockFacts],
     pinned: Sequence[tuple[str, str, bytes, list[float] | None]],
     pairs: Sequence[PairedOutcome] | None,
     elements: Sequence[tuple[int, str, int, dict[str, Any]]] | None = None,
@@ -92,7 +97,7 @@ def write_result(
     model = ordered[0][1] if ordered else ModelFacts()
     label_errors = [f[1].label_error for f in ordered if f[1].label_error]
     failures: Counter[str] = Counter()
-    for _, _, reasons, _, _ in ordered:
+    for _, _, reasons, *_ in ordered:
         failures.update(reasons)
     files = dict(written) | {path: lines for _, path, lines, _ in elements or ()}
     by_place = sorted(outcomes, key=lambda o: o.place)
@@ -180,6 +185,7 @@ def write_result(
         ),
         "background_rows": model.background_rows,
         "at_input_baseline": _at_input_baseline(model.features, [f[4] for f in ordered], overall),
+        "stands_for": _stands_for([f[5] for f in ordered], content[0], spec.config.seed),
         "forward_equivalents": sum(f[3] for f in ordered),
         "donors_from": "side_input" if permutation.side_input else "blocks",
         "permutation_forwards": _forwards(permutation, len(scale.items)),
@@ -260,6 +266,19 @@ def _at_input_baseline(
         "all_features": number(everywhere),
         "features": {name: number(share) for name, share in zip(features, by_feature, strict=True)},
     }
+
+
+def _stands_for(blocks: Sequence[np.ndarray | None], rows_read: int, seed: int) -> dict[str, float | None]:
+    """Rows that the sample stands for, as a part of those that were read: an estimate of 1.
+
+    Rows are taken whole with their cluster, and with those that are equal. Where these are more than a sample can hold,
+    they are never in it, and the others stand for fewer rows than there are.
+    """
+    by_bucket = [rows for rows in blocks if rows is not None]
+    if not by_bucket or not rows_read:
+        return interval(Measured(*[float("nan")] * 3))
+    total = sum(by_bucket[1:], by_bucket[0])  # the blocks' order is fixed
+    return interval(measure(drawn(bucket_draws(seed), total) / rows_read, int(np.count_nonzero(total))))
 
 
 def _policies(model: ModelFacts) -> dict[str, str]:

@@ -128,6 +128,7 @@ def summarise(
             "explained_rows": overall.get("explained_rows", 0),
             "weight": overall.get("weight", 0.0),
             "effective_rows": overall.get("effective_rows", 0.0),
+            "stands_for": job.get("stands_for") or unknown,
             "failed_rows": overall.get("failed_rows", 0),
             "failed_weight_fraction": job["failed_weight_fraction"],
             "failure_reasons": job["failures"],

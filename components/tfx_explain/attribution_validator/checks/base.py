@@ -96,11 +96,15 @@ class ModelEvidence:
       num_steps: gradients behind every row before any repair: nodes of all its paths.
       method: name of the attribution method; empty where it is not known.
       rows_read: rows of the splits.
+      stands_for: rows that the explained ones stand for, as a part of rows_read; None where it is not known.
       groups: sums of groups of features over all rows.
       configured_groups: by name, the features of groups that its configuration named; of a model that passed.
       approved_new, approved_removed: of a model that passed: features that an approval let come; features that one let
         go, with what each had carried, by slice.
       slices: by name, the slices that the policy requires.
+      classes: by id, the class that the model gives to each row that the reference keeps; None where the explained
+        column is not each row's own, so that directions tell what a class means.
+      class_names: of the columns, where they are known.
       empty_slices: required slices of which the data hold no row.
       unexplained_slices: required slices that were not explained as such.
       unrequired_slices: those of them that were measured as ordinary slices.
@@ -116,11 +120,14 @@ class ModelEvidence:
     num_steps: int = 0
     method: str = ""
     rows_read: int = 0
+    stands_for: Measured | None = None
     groups: GroupStatistics | None = None
     configured_groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     approved_new: tuple[str, ...] = ()
     approved_removed: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     slices: Mapping[str, SliceOfModel] = dataclasses.field(default_factory=dict)
+    classes: Mapping[str, int] | None = None
+    class_names: tuple[str, ...] = ()
     empty_slices: tuple[str, ...] = ()
     unexplained_slices: tuple[str, ...] = ()
     unrequired_slices: tuple[str, ...] = ()
@@ -260,8 +267,18 @@ class Evidence:
         """There is no other model to compare with: none has passed, or this one alone."""
         return self.reference is None or self.reference.fingerprint == self.candidate.fingerprint
 
+    @property
+    def let_go(self) -> frozenset[str]:
+        """Features that an approval let go, and that the last model that passed still did without."""
+        return frozenset(self.reference.approved_removed) if self.reference is not None else frozenset()
+
     def known_share(self, feature: str, slice_name: str) -> float:
-        """What a feature carried in the newest model that used it: in the slice, or in all rows where it is unknown."""
+        """What a feature carried in the newest model that used it: in the slice, or in all rows where it is unknown.
+
+        Nothing for one that was let go: models from before are no witness that it may be used.
+        """
+        if feature in self.let_go:
+            return 0.0
         overall = self.known_features.get(feature, 0.0)
         return self._known_in_slices.get(slice_name, {}).get(feature, overall)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result
+from tfx_explain.attribution_validator.checks.base import Evidence, ModelEvidence, Result, percent
 from tfx_explain.attribution_validator.checks.units import SHARE
 from tfx_explain.config import ValidationConfig
 from tfx_explain.names import OVERALL
@@ -54,6 +54,17 @@ def _overall(evidence: Evidence, config: ValidationConfig) -> list[Result]:
             f"{floor.min_effective_rows:.0f}: give ExplainerGen more examples or a larger max_examples.",
             rows,
             floor.min_effective_rows,
+        )
+    seen = model.stands_for
+    if seen is not None and (seen.high < 1 - floor.max_unseen or seen.low > 1 + floor.max_unseen):
+        short(
+            f"The explained rows stand for {percent(seen.value)} of the {model.rows_read} that were read, the policy "
+            f"asks for {percent(1 - floor.max_unseen)} to {percent(1 + floor.max_unseen)}: rows that are equal, or of "
+            "one value of cluster_key, are taken together or not at all, and some are too many for this sample. Raise "
+            "max_examples, best to the number of all distinct rows.",
+            seen.value,
+            1 - floor.max_unseen if seen.value < 1 else 1 + floor.max_unseen,
+            unit=SHARE,
         )
     if model.method not in floor.methods:
         short(

@@ -26,9 +26,11 @@ def check(evidence: Evidence, config: ValidationConfig) -> list[Result]:
     """Of all rows and of each required slice one result per feature that the last model did not use, or one PASS.
 
     Where each passes alone, one for all unapproved ones together. A feature that an earlier model of the reference used
-    is judged by how much its share has risen since. A model that is compared with itself, since no other stands passed,
-    is no witness of what an approval let come. Comparisons are among common features: what a new one carries in a slice
-    shows nowhere else.
+    is judged by how much its share has risen since, unless an approval let it go: what a person took out, as a leak
+    is, comes back by a person's word. A model that is compared with itself, since no other stands passed, is no
+    witness of what an approval let come.
+
+    Comparisons are among common features: what a new one carries in a slice shows nowhere else.
     """
     return [one for part in evidence.slices for one in _check_slice(evidence, config, part)]
 
@@ -46,7 +48,12 @@ def _check_slice(evidence: Evidence, config: ValidationConfig, part: SliceEviden
         measured = measure(shares[:, i] - before, part.filled)
         verdict = _judged(measured, rule.threshold)
         carried = percent(float(shares[0, i]))
-        if feature in evidence.known_features:
+        if feature in evidence.let_go:
+            sentence = (
+                f"{part.where}{feature!r} is back: an approval let it go, so that what models before it carried does "
+                f"not count. It carries {carried} of the attribution, {percent(rule.threshold)} need no approval."
+            )
+        elif feature in evidence.known_features:
             sentence = (
                 f"{part.where}{feature!r} is back: the last model that passed did not use it, an earlier one gave it "
                 f"{percent(before)}. It carries {carried} of the attribution; a rise of "

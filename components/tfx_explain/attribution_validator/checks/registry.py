@@ -10,6 +10,7 @@ from tfx_explain.attribution_validator.checks import (
     evidence_floor,
     max_share,
     new_features,
+    predicted_classes,
     profile_change,
     removed_features,
     share_change,
@@ -24,5 +25,14 @@ Check = Callable[[Evidence, ValidationConfig], list[Result]]
 ABSOLUTE: dict[str, Check] = {m.CHECK: m.check for m in (evidence_floor, completeness, max_share)}
 WITH_REFERENCE: dict[str, Check] = {
     m.CHECK: m.check
-    for m in (new_features, removed_features, share_change, profile_change, direction_flip, total_scale, vanished)
+    for m in (
+        new_features,
+        removed_features,
+        share_change,
+        profile_change,
+        direction_flip,
+        total_scale,
+        vanished,
+        predicted_classes,
+    )
 }
