@@ -79,7 +79,7 @@ def load_signature(
             "In a TFX Model artifact that is Format-Serving."
         )
     try:
-        model = tf.saved_model.load(path)
+        model = _load(path)
     except (RuntimeError, *_BROKEN_FILES) as error:
         unknown = unregistered(error, path)
         if unknown is not None or not isinstance(error, _BROKEN_FILES):
@@ -97,6 +97,20 @@ def load_signature(
             f"{examples.shape[0]} rows: export it with an open batch dimension (TensorSpec([None], tf.string))."
         )
     return LoadedSignature(model, signature, path, notes)
+
+
+def _load(path: str) -> Any:
+    try:
+        return tf.saved_model.load(path)
+    except ValueError as several:
+        # One graph for each kind of device, as TPUs have: the one for none of them is marked "serve" alone.
+        try:
+            return tf.saved_model.load(path, tags=[tf.saved_model.SERVING])
+        except (RuntimeError, ValueError):
+            raise SavedModelError(
+                f"the SavedModel {path!r} must have one graph, or one with the tag 'serve' alone ({_reason(several)}). "
+                "Export it so."
+            ) from several
 
 
 def run_sample(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndarray]:
