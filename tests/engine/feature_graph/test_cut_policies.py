@@ -50,6 +50,21 @@ def test_a_pinned_policy_is_used_as_it_is():
     assert any("gone" in note for note in model.notes)
 
 
+def test_a_feature_that_is_called_as_a_cross_is_tried_and_pinned_as_itself(tmp_path):
+    """Its trial rows varied two features that there are not, so that whatever cut it had was found good."""
+    name = "a x b"
+
+    def jumps(parsed, _):
+        return {"score": tf.math.floormod(parsed[name], 0.5) * parsed["c"]}
+
+    path = save(tmp_path / "m", jumps, {name: SPEC["a"], "c": SPEC["c"]})
+    rows = [serialise({name: [float(a)], "c": [float(c)]}) for a, _, c in X]
+    arguments = {"sample": rows[:16], "input_baseline": serialise({name: [0.1], "c": [0.5]})}
+    model = FeatureModel.load(path, **arguments)
+    assert model.cut_policies == {name: "latest", "c": "feature"}
+    assert FeatureModel.load(path, **arguments, cut_policies=model.cut_policies).cut_policies == model.cut_policies
+
+
 def test_policies_that_are_recorded_can_be_pinned():
     exported = export("masked_mean_smooth")
     empty = without(exported.input_baseline, "scores")

@@ -431,7 +431,7 @@ def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: b
                 failing,
                 model.features,
                 model.cut_policies,
-                model.encode(trial_rows(sample, input_baseline, failing)),
+                model.encode(trial_rows(sample, input_baseline, {name: model.parts[name] for name in failing})),
                 functools.partial(_integrated, model, baseline, target, rule),
                 functools.partial(model._value_at_baseline_cut, input_baseline=baseline, target=target),
             )
