@@ -348,7 +348,7 @@ class FeatureModel:
             expected = whole[:rows].reshape(rows, -1)
             scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
             difference = relative_difference(expected, parts, float(scale))
-            if difference > TOLERANCE:
+            if difference > self.opened.tolerance:
                 raise SelfCheckError(
                     f"the model cut at its features must give the output of the whole model. Received: a difference of "
                     f"{difference:.2g} of the largest value of {self.output!r} on {rows} rows. This is a fault of the "

@@ -86,6 +86,20 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False, in
     return Output(name, tensor.name, CLASS if integer_output == CLASS and is_argmax(tensor) else "raw")
 
 
+def without_foreign_link(flat: FlatGraph, output: Output, num_targets: int) -> Output:
+    """The output as it is, where its softmax is not over its columns: over those of each token, in rows that follow.
+
+    Args:
+        flat: the graph.
+        output: as `find_output` finds it.
+        num_targets: columns of the output.
+    """
+    columns = flat.tensor(output.tensor).shape
+    if output.link not in ("softmax", "logsoftmax") or columns.rank is None or columns[-1] in (None, num_targets):
+        return output
+    return Output(output.name, flat.output_names[output.name], "raw")
+
+
 def is_argmax(tensor: tf.Tensor) -> bool:
     """Whether a tensor is the number of the largest column, whatever it was cast and reshaped to."""
     while tensor.op.type in _SHAPE_ONLY or tensor.op.type == "StridedSlice":  # `number[:, None]`
