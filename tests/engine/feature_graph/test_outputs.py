@@ -92,6 +92,10 @@ def passed_on(x):
     [
         (lambda x: tf.identity(tf.sigmoid(x)), "sigmoid"),
         (lambda x: tf.expand_dims(tf.sigmoid(x), 2), "sigmoid"),
+        (lambda x: tf.sigmoid(x)[:, None], "sigmoid"),
+        (lambda x: tf.nn.softmax(x)[:, :3, tf.newaxis], "softmax"),
+        (lambda x: tf.sigmoid(x)[:, ::-1], "raw"),
+        (lambda x: tf.sigmoid(x)[:, :2], "raw"),
         (lambda x: tf.cast(tf.cast(tf.sigmoid(x), tf.float64), tf.float32), "sigmoid"),
         (lambda x: tf.ensure_shape(tf.nn.softmax(x), [None, 3]), "softmax"),
         (lambda x: passed_on(tf.nn.softmax(x)), "softmax"),
