@@ -412,15 +412,23 @@ def _with_converging_cuts(
     later = build({**pinned, **dict.fromkeys(failing, "latest")})
     still = _failing_features(later, sample, input_baseline)
     if still:
+        told = "".join(f"; {note}" for note in later._partition.notes)
         raise ConvergenceError(
             f"the features {still} must converge on the sample in {TRIAL_STEPS} nodes; they do under neither of the "
-            "cut policies 'feature' and 'latest'. Is the model discontinuous in them?"
+            f"cut policies 'feature' and 'latest'{told}. Is the model discontinuous in them, or its gradient "
+            "not finite (a root or a quotient at 0 behind tf.where)?"
         )
     return later
 
 
 def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: bytes) -> list[str]:
-    """Features that do not converge alone; only those that need many nodes get them."""
+    """Features that do not converge alone; only those that need many nodes get them.
+
+    Rows for which the model itself gives no number fail by themselves, later, and say nothing of a feature's path.
+    """
+    whole = model.opened.whole.reshape(len(sample), -1)
+    finite = np.isfinite(whole).all(axis=1)
+    sample = sample[finite] if finite.any() else sample
     baseline = model.encode([input_baseline])
     target = int(np.argmax(model.predict(baseline)[0]))
     failing = list(model.features)
