@@ -87,6 +87,11 @@ def passed_on(x):
     return tf.identity(x), lambda gradient: gradient
 
 
+def of_unknown_rank(x):
+    """As tf.sparse.reduce_sum gives it, whatever its axes."""
+    return tf.reshape(x, tf.cond(tf.shape(x)[0] > 0, lambda: tf.shape(x), lambda: tf.constant([0])))
+
+
 @pytest.mark.parametrize(
     ("after", "link"),
     [
@@ -94,6 +99,10 @@ def passed_on(x):
         (lambda x: tf.expand_dims(tf.sigmoid(x), 2), "sigmoid"),
         (lambda x: tf.sigmoid(x)[:, None], "sigmoid"),
         (lambda x: tf.nn.softmax(x)[:, :3, tf.newaxis], "softmax"),
+        (lambda x: tf.sigmoid(x[:, :, None]), "sigmoid"),
+        (lambda x: tf.sigmoid(of_unknown_rank(x)), "sigmoid"),
+        (lambda x: tf.nn.softmax(of_unknown_rank(x)), "softmax"),
+        (lambda x: tf.nn.softmax(of_unknown_rank(tf.stack([x, 2.0 * x], 1))), "raw"),
         (lambda x: tf.sigmoid(x)[:, ::-1], "raw"),
         (lambda x: tf.sigmoid(x)[:, :2], "raw"),
         (lambda x: tf.cast(tf.cast(tf.sigmoid(x), tf.float64), tf.float32), "sigmoid"),

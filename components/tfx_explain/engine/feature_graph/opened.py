@@ -116,7 +116,7 @@ def open_model(
         check_rows(loaded, rows, {found.name: whole[found.name]})
     notes += other_choices(flat, output, found.name)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
-    found = without_foreign_link(flat, found, num_targets)
+    found = without_foreign_link(flat, found, num_targets, tf.constant(rows))
     if from_logits and whole[found.name].dtype.kind == "f":
         found = declared_logits(found, num_targets)
     actual_unit = "output" if found.link in ("raw", CLASS) else unit

@@ -81,21 +81,26 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False, in
     ) or _takes_all_columns(before):
         before = before.op.inputs[before.value_index]
     # A softmax over [rows, tokens, classes] has no one row of logits: such an output is explained as it is.
-    if before.op.type in LINKS and before.shape.rank in (1, 2):
+    if before.op.type == "Sigmoid" or (before.op.type in LINKS and before.shape.rank in (None, 1, 2)):
         return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
     return Output(name, tensor.name, CLASS if integer_output == CLASS and is_argmax(tensor) else "raw")
 
 
-def without_foreign_link(flat: FlatGraph, output: Output, num_targets: int) -> Output:
+def without_foreign_link(flat: FlatGraph, output: Output, num_targets: int, sample: tf.Tensor) -> Output:
     """The output as it is, where its softmax is not over its columns: over those of each token, in rows that follow.
 
     Args:
         flat: the graph.
         output: as `find_output` finds it.
         num_targets: columns of the output.
+        sample: serialised tf.Examples, string [rows]; it tells the shape where the graph does not.
     """
-    columns = flat.tensor(output.tensor).shape
-    if output.link not in ("softmax", "logsoftmax") or columns.rank is None or columns[-1] in (None, num_targets):
+    if output.link not in ("softmax", "logsoftmax"):
+        return output
+    shape = flat.tensor(output.tensor).shape
+    if shape.rank is None or shape[-1] is None:
+        shape = flat.function(flat.input_names, [output.tensor])(sample)[0].shape
+    if shape.rank == 1 or (shape.rank == 2 and shape[-1] == num_targets):
         return output
     return Output(output.name, flat.output_names[output.name], "raw")
 
