@@ -224,6 +224,24 @@ def test_a_sample_of_one_row_is_repeated_and_noted(plain):
     assert not any("one row only" in note for note in FeatureModel.load(plain, sample=SAMPLE).notes)
 
 
+def test_an_input_baseline_whose_features_do_not_fit_each_other(tmp_path):
+    """As a nested list has it: the usual lengths are those of one row, the usual values those of another."""
+    nested = tf.io.RaggedFeature(tf.float32, value_key="values", partitions=[tf.io.RaggedFeature.RowLengths("lengths")])
+
+    def serve(parsed, _):
+        sums = tf.reduce_sum(parsed["nested"], 2).to_tensor(shape=[None, 3])
+        return {"score": tf.reduce_sum(sums, 1, keepdims=True) * parsed["a"]}
+
+    path = save(tmp_path / "m", serve, {"nested": nested, "a": SPEC["a"]})
+    rows = [serialise({"lengths": [1, 2], "values": [float(i), 1.0, 2.0], "a": [0.5 * i]}) for i in range(8)]
+    alone = serialise({"lengths": [1, 2], "values": [1.0], "a": [1.0]})
+    with pytest.raises(ExampleError, match="the input baseline, .* let input_baseline give fitting values .*Received"):
+        FeatureModel.load(path, sample=rows, input_baseline=alone)
+    fitting = serialise({"lengths": [1], "values": [1.0], "a": [1.0]})
+    model = FeatureModel.load(path, sample=rows, input_baseline=fitting)
+    assert model.features == ("a", "lengths x values")
+
+
 def test_a_dense_feature_of_the_baseline_is_needed_even_if_unused(tmp_path):
     net = network(width=2)
     path = save(tmp_path / "m", lambda p, _: {"score": net(tf.concat([p["a"], p["b"]], 1))}, {**SPEC}, net)

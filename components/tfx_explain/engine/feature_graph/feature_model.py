@@ -10,7 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch, named_refusal
-from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, SelfCheckError
+from tfx_explain.engine.feature_graph.errors import (
+    ConvergenceError,
+    CutPolicyError,
+    ExampleError,
+    SelfCheckError,
+)
 from tfx_explain.engine.feature_graph.flat_graph import topological
 from tfx_explain.engine.feature_graph.images import decoded_images
 from tfx_explain.engine.feature_graph.memory import parts, rows_at_once
@@ -429,7 +434,7 @@ def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: b
     whole = model.opened.whole.reshape(len(sample), -1)
     finite = np.isfinite(whole).all(axis=1)
     sample = sample[finite] if finite.any() else sample
-    baseline = model.encode([input_baseline])
+    baseline = _encoded_baseline(model, input_baseline)
     target = int(np.argmax(model.predict(baseline)[0]))
     failing = list(model.features)
     for steps in (FIRST_TRIAL_STEPS, TRIAL_STEPS):
@@ -444,6 +449,16 @@ def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: b
                 functools.partial(model._value_at_baseline_cut, input_baseline=baseline, target=target),
             )
     return failing
+
+
+def _encoded_baseline(model: FeatureModel, input_baseline: bytes) -> Encoded:
+    try:
+        return model.encode([input_baseline])
+    except ExampleError as error:
+        raise ExampleError(
+            "the model must take the input baseline, which has each feature's usual value whatever the others' are: "
+            f"let input_baseline give fitting values to features that belong together. Received: {error}"
+        ) from error
 
 
 def _integrated(
