@@ -50,6 +50,55 @@ def test_a_pinned_policy_is_used_as_it_is():
     assert any("gone" in note for note in model.notes)
 
 
+def test_a_feature_that_is_called_as_a_cross_is_tried_and_pinned_as_itself(tmp_path):
+    """Its trial rows varied two features that there are not, so that whatever cut it had was found good."""
+    name = "a x b"
+
+    def jumps(parsed, _):
+        return {"score": tf.math.floormod(parsed[name], 0.5) * parsed["c"]}
+
+    path = save(tmp_path / "m", jumps, {name: SPEC["a"], "c": SPEC["c"]})
+    rows = [serialise({name: [float(a)], "c": [float(c)]}) for a, _, c in X]
+    arguments = {"sample": rows[:16], "input_baseline": serialise({name: [0.1], "c": [0.5]})}
+    model = FeatureModel.load(path, **arguments)
+    assert model.cut_policies == {name: "latest", "c": "feature"}
+    assert FeatureModel.load(path, **arguments, cut_policies=model.cut_policies).cut_policies == model.cut_policies
+
+
+def test_a_quotient_without_remainder_is_cut_behind_itself(tmp_path):
+    """TensorFlow registers a gradient for it, which gives none."""
+
+    def floors(parsed, _):
+        return {"score": (parsed["a"] // 0.5) * parsed["c"]}
+
+    model = FeatureModel.load(save(tmp_path / "m", floors), sample=numbers(X[:16]))
+    result = integrated_gradients(model, model.encode(numbers(X)), model.encode(numbers([[0.1, 0.1, 0.5]])), 0)
+    assert result.converged.all()
+    a = X[:, 0] // 0.5
+    np.testing.assert_allclose(
+        result.attributions, np.stack([a * (X[:, 2] + 0.5) / 2, a * (X[:, 2] - 0.5) / 2], 1), atol=1e-5
+    )
+
+
+def test_rows_that_the_model_gives_no_number_for_say_nothing_of_a_cut(tmp_path):
+    path = save(tmp_path / "m", lambda parsed, _: {"score": tf.math.log(parsed["a"]) + parsed["b"]})
+    assert (X[:16, 0] < 0).any() and (X[:16, 0] > 0).any()
+    model = FeatureModel.load(path, sample=numbers(X[:16]), input_baseline=numbers([[1.0, 0.0, 0.0]])[0])
+    assert model.cut_policies == {"a": "feature", "b": "feature"}
+
+
+def test_numbers_of_like_names_are_cut_apart(tmp_path):
+    """The edges of 'x/y' and 'x.y' were split by one node, which gave both the values of one."""
+
+    def serve(parsed, _):
+        one, other = tf.identity(2.0 * parsed["a"], name="x/y"), tf.identity(3.0 * parsed["b"], name="x.y")
+        high = tf.where(one > 0.3, 1.0, 0.0) + tf.where(other > 0.1, 1.0, 0.0)
+        return {"score": tf.tanh(one) * parsed["c"] + 2.0 * tf.tanh(other) + high * parsed["c"]}
+
+    model = FeatureModel.load(save(tmp_path / "m", serve), sample=numbers(X[:16]), input_baseline=BASELINE)
+    assert model.features == ("a", "b", "c")
+
+
 def test_policies_that_are_recorded_can_be_pinned():
     exported = export("masked_mean_smooth")
     empty = without(exported.input_baseline, "scores")

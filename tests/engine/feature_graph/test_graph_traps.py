@@ -51,6 +51,19 @@ def row_by_row(net):
     return mapped
 
 
+def own_gradients_in_a_loop(net):
+    """Custom and stopped gradients in a loop's body, in functions that it calls, and in their branches."""
+
+    @tf.function
+    def called(row):
+        return tf.cond(tf.size(row) > 2, lambda: tf.nn.silu(tf.stop_gradient(row)), lambda: row) + tf.stop_gradient(row)
+
+    def mapped(parsed, _):
+        return {"score": net(tf.map_fn(lambda row: called(reversed_gradient(tf.nn.silu(row))), columns(parsed)))}
+
+    return mapped
+
+
 def where_relu(net):
     def leaky(parsed, _):
         h = net(columns(parsed))
@@ -72,7 +85,16 @@ def jitted(net):
     return lambda parsed, _: {"score": compiled(columns(parsed))}
 
 
-TRAPS = (stopped, gradient_reversal, loop_inside_branch, row_by_row, where_relu, batch_size_from_examples, jitted)
+TRAPS = (
+    stopped,
+    gradient_reversal,
+    loop_inside_branch,
+    row_by_row,
+    own_gradients_in_a_loop,
+    where_relu,
+    batch_size_from_examples,
+    jitted,
+)
 
 
 @pytest.mark.parametrize("make", TRAPS)

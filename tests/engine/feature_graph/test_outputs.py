@@ -7,7 +7,7 @@ import tensorflow as tf
 import tf_keras
 from tests.engine.feature_graph.small_models import SPEC, columns, network, numbers, random_matrix, save
 
-from tfx_explain.engine.feature_graph import BatchDependentError, FeatureModel, OutputError
+from tfx_explain.engine.feature_graph import BatchDependentError, FeatureModel, OutputError, PermutationModel
 from tfx_explain.engine.methods.quadrature import gauss_legendre
 
 pytestmark = pytest.mark.tf
@@ -87,11 +87,24 @@ def passed_on(x):
     return tf.identity(x), lambda gradient: gradient
 
 
+def of_unknown_rank(x):
+    """As tf.sparse.reduce_sum gives it, whatever its axes."""
+    return tf.reshape(x, tf.cond(tf.shape(x)[0] > 0, lambda: tf.shape(x), lambda: tf.constant([0])))
+
+
 @pytest.mark.parametrize(
     ("after", "link"),
     [
         (lambda x: tf.identity(tf.sigmoid(x)), "sigmoid"),
         (lambda x: tf.expand_dims(tf.sigmoid(x), 2), "sigmoid"),
+        (lambda x: tf.sigmoid(x)[:, None], "sigmoid"),
+        (lambda x: tf.nn.softmax(x)[:, :3, tf.newaxis], "softmax"),
+        (lambda x: tf.sigmoid(x[:, :, None]), "sigmoid"),
+        (lambda x: tf.sigmoid(of_unknown_rank(x)), "sigmoid"),
+        (lambda x: tf.nn.softmax(of_unknown_rank(x)), "softmax"),
+        (lambda x: tf.nn.softmax(of_unknown_rank(tf.stack([x, 2.0 * x], 1))), "raw"),
+        (lambda x: tf.sigmoid(x)[:, ::-1], "raw"),
+        (lambda x: tf.sigmoid(x)[:, :2], "raw"),
         (lambda x: tf.cast(tf.cast(tf.sigmoid(x), tf.float64), tf.float32), "sigmoid"),
         (lambda x: tf.ensure_shape(tf.nn.softmax(x), [None, 3]), "softmax"),
         (lambda x: passed_on(tf.nn.softmax(x)), "softmax"),
@@ -116,6 +129,37 @@ def test_the_logit_is_found_under_mixed_precision(library, activation, tmp_path)
     net = library.Model(inputs, outputs)
     path = save(tmp_path / "m", lambda parsed, _: {"y": net(columns(parsed))}, module=net)
     assert FeatureModel.load(path, sample=SAMPLE).link == activation
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+@pytest.mark.parametrize("after", [lambda x: x, lambda x: tf.cast(x, tf.float32)])
+def test_probabilities_in_half_precision(after, dtype, tmp_path):
+    """They are rounded to steps of 1e-3 and 8e-3, which is no fault of the parts."""
+    path = save(tmp_path / "m", lambda parsed, _: {"y": after(tf.sigmoid(tf.cast(scores(parsed), dtype)))})
+    model = FeatureModel.load(path, sample=SAMPLE)
+    assert model.link == "sigmoid"
+    np.testing.assert_allclose(model.predict(model.encode(SAMPLE)), MATRIX @ WEIGHTS.numpy(), rtol=0.01, atol=0.01)
+    assert PermutationModel.of(model.opened).reparsed == ()
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
+def test_logits_in_half_precision_can_be_declared(dtype, tmp_path):
+    path = save(tmp_path / "m", lambda parsed, _: {"y": tf.cast(scores(parsed), dtype)})
+    assert FeatureModel.load(path, sample=SAMPLE, from_logits=True).link == "softmax"
+
+
+@pytest.mark.parametrize("link", [tf.nn.softmax, tf.nn.log_softmax])
+def test_a_softmax_of_each_token_is_explained_as_it_is(link, tmp_path):
+    """TimeDistributed flattens rows and tokens: no row of [rows * tokens, classes] is a row of the output."""
+
+    def serve(parsed, _):
+        tokens = tf.stack([scores(parsed), 2.0 * scores(parsed)], 1)
+        return {"y": tf.reshape(link(tf.reshape(tokens, [-1, 3])), [-1, 2, 3])}
+
+    model = FeatureModel.load(save(tmp_path / "m", serve), sample=SAMPLE)
+    assert (model.link, model.unit, model.num_targets) == ("raw", "output", 6)
+    result = attributions(model, 4)
+    np.testing.assert_allclose(result.attributions.sum(1), result.prediction - result.baseline_prediction, atol=1e-4)
 
 
 def test_two_columns_behind_a_softmax_are_log_odds(tmp_path):

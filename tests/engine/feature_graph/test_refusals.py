@@ -153,6 +153,37 @@ def test_a_missing_vocabulary_file_is_refused(tmp_path):
         FeatureModel.load(str(path), sample=sample)
 
 
+def of_devices(folder, *tags):
+    """A SavedModel of TensorFlow 1 with one graph for each set of tags, the first one with the weights."""
+    v1 = tf.compat.v1
+    builder = v1.saved_model.Builder(str(folder))
+    for number, own in enumerate(tags):
+        with tf.Graph().as_default(), v1.Session() as session:
+            examples = v1.placeholder(tf.string, [None])
+            weight = v1.get_variable("weight", [], initializer=v1.constant_initializer(2.0))
+            scores = weight * columns(v1.io.parse_example(examples, SPEC))
+            session.run(v1.global_variables_initializer())
+            signature = v1.saved_model.predict_signature_def({"examples": examples}, {"scores": scores})
+            signatures = {"serving_default": signature}
+            if number:
+                builder.add_meta_graph(list(own), signatures)
+            else:
+                builder.add_meta_graph_and_variables(session, list(own), signatures)
+    builder.save()
+    return str(folder)
+
+
+def test_of_graphs_for_several_devices_the_one_for_none_is_taken(tmp_path):
+    model = FeatureModel.load(of_devices(tmp_path / "m", ["serve", "tpu"], ["serve"]), sample=SAMPLE)
+    assert model.features == ("a", "b", "c")
+
+
+def test_several_graphs_for_certain_devices_are_refused(tmp_path):
+    path = of_devices(tmp_path / "m", ["serve", "tpu"], ["serve", "gpu"])
+    with pytest.raises(SavedModelError, match=r"the tag 'serve' alone \(.*'tpu'.*\). Export it so."):
+        FeatureModel.load(path, sample=SAMPLE)
+
+
 def test_a_folder_without_a_saved_model_is_refused(tmp_path):
     with pytest.raises(SavedModelError, match="must be the folder that holds saved_model.pb"):
         FeatureModel.load(str(tmp_path), sample=SAMPLE)
@@ -191,6 +222,24 @@ def test_a_sample_of_one_row_is_repeated_and_noted(plain):
     model = FeatureModel.load(plain, sample=SAMPLE[:1])
     assert any("one row only" in note for note in model.notes)
     assert not any("one row only" in note for note in FeatureModel.load(plain, sample=SAMPLE).notes)
+
+
+def test_an_input_baseline_whose_features_do_not_fit_each_other(tmp_path):
+    """As a nested list has it: the usual lengths are those of one row, the usual values those of another."""
+    nested = tf.io.RaggedFeature(tf.float32, value_key="values", partitions=[tf.io.RaggedFeature.RowLengths("lengths")])
+
+    def serve(parsed, _):
+        sums = tf.reduce_sum(parsed["nested"], 2).to_tensor(shape=[None, 3])
+        return {"score": tf.reduce_sum(sums, 1, keepdims=True) * parsed["a"]}
+
+    path = save(tmp_path / "m", serve, {"nested": nested, "a": SPEC["a"]})
+    rows = [serialise({"lengths": [1, 2], "values": [float(i), 1.0, 2.0], "a": [0.5 * i]}) for i in range(8)]
+    alone = serialise({"lengths": [1, 2], "values": [1.0], "a": [1.0]})
+    with pytest.raises(ExampleError, match="the input baseline, .* let input_baseline give fitting values .*Received"):
+        FeatureModel.load(path, sample=rows, input_baseline=alone)
+    fitting = serialise({"lengths": [1], "values": [1.0], "a": [1.0]})
+    model = FeatureModel.load(path, sample=rows, input_baseline=fitting)
+    assert model.features == ("a", "lengths x values")
 
 
 def test_a_dense_feature_of_the_baseline_is_needed_even_if_unused(tmp_path):

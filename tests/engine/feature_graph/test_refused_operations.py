@@ -123,6 +123,24 @@ def test_the_operation_is_named(make, error, message, tmp_path):
     assert str(caught.value).endswith(".") and ". " not in str(caught.value)
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_control_flow_of_tensorflow_1(default, tmp_path):
+    """A Merge takes whichever branch comes first where its control edges are gone: it was right by chance."""
+    v1, path = tf.compat.v1, str(tmp_path / "m")
+    v1.disable_control_flow_v2()
+    try:
+        with tf.Graph().as_default(), v1.Session() as session:
+            examples = v1.placeholder(tf.string, [None])
+            training = v1.placeholder_with_default(tf.constant(default), [], name="training")
+            factor = v1.cond(training, lambda: tf.constant(5.0), lambda: tf.constant(-1.0), name="rate")
+            scores = factor * score(v1.io.parse_example(examples, SPEC))
+            v1.saved_model.simple_save(session, path, {"examples": examples}, {"score": scores})
+    finally:
+        v1.enable_control_flow_v2()
+    with pytest.raises(UnsupportedOpError, match="but Merge .*rate/Merge.* TensorFlow 1: call .* and export again"):
+        FeatureModel.load(path, sample=SAMPLE)
+
+
 def test_a_counter_that_no_output_reads_is_let_be(tmp_path):
     module = Module(calls=tf.Variable(0.0))
 

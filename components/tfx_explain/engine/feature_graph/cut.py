@@ -15,7 +15,20 @@ from tfx_explain.engine.feature_graph.tf_internals import has_registered_gradien
 POLICIES = ("feature", "latest", "element")
 # Ops with a registered gradient that is zero everywhere.
 _ZERO_GRADIENT = frozenset(
-    {"Floor", "Ceil", "Round", "Rint", "Sign", "ZerosLike", "OnesLike", "Fill", "OneHot", "Bucketize"}
+    {
+        "Floor",
+        "Ceil",
+        "Round",
+        "Rint",
+        "Sign",
+        "ZerosLike",
+        "OnesLike",
+        "Fill",
+        "OneHot",
+        "Bucketize",
+        "FloorDiv",
+        "TruncateDiv",
+    }
 )
 
 

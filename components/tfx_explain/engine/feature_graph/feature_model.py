@@ -10,7 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_explain.engine.feature_graph.encoded import Encoded, PathIntegral, as_batch, named_refusal
-from tfx_explain.engine.feature_graph.errors import ConvergenceError, CutPolicyError, SelfCheckError
+from tfx_explain.engine.feature_graph.errors import (
+    ConvergenceError,
+    CutPolicyError,
+    ExampleError,
+    SelfCheckError,
+)
 from tfx_explain.engine.feature_graph.flat_graph import topological
 from tfx_explain.engine.feature_graph.images import decoded_images
 from tfx_explain.engine.feature_graph.memory import parts, rows_at_once
@@ -348,7 +353,7 @@ class FeatureModel:
             expected = whole[:rows].reshape(rows, -1)
             scale = np.abs(whole[np.isfinite(whole)]).max(initial=0.0)
             difference = relative_difference(expected, parts, float(scale))
-            if difference > TOLERANCE:
+            if difference > self.opened.tolerance:
                 raise SelfCheckError(
                     f"the model cut at its features must give the output of the whole model. Received: a difference of "
                     f"{difference:.2g} of the largest value of {self.output!r} on {rows} rows. This is a fault of the "
@@ -412,16 +417,24 @@ def _with_converging_cuts(
     later = build({**pinned, **dict.fromkeys(failing, "latest")})
     still = _failing_features(later, sample, input_baseline)
     if still:
+        told = "".join(f"; {note}" for note in later._partition.notes)
         raise ConvergenceError(
             f"the features {still} must converge on the sample in {TRIAL_STEPS} nodes; they do under neither of the "
-            "cut policies 'feature' and 'latest'. Is the model discontinuous in them?"
+            f"cut policies 'feature' and 'latest'{told}. Is the model discontinuous in them, or its gradient "
+            "not finite (a root or a quotient at 0 behind tf.where)?"
         )
     return later
 
 
 def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: bytes) -> list[str]:
-    """Features that do not converge alone; only those that need many nodes get them."""
-    baseline = model.encode([input_baseline])
+    """Features that do not converge alone; only those that need many nodes get them.
+
+    Rows for which the model itself gives no number fail by themselves, later, and say nothing of a feature's path.
+    """
+    whole = model.opened.whole.reshape(len(sample), -1)
+    finite = np.isfinite(whole).all(axis=1)
+    sample = sample[finite] if finite.any() else sample
+    baseline = _encoded_baseline(model, input_baseline)
     target = int(np.argmax(model.predict(baseline)[0]))
     failing = list(model.features)
     for steps in (FIRST_TRIAL_STEPS, TRIAL_STEPS):
@@ -431,11 +444,21 @@ def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: b
                 failing,
                 model.features,
                 model.cut_policies,
-                model.encode(trial_rows(sample, input_baseline, failing)),
+                model.encode(trial_rows(sample, input_baseline, {name: model.parts[name] for name in failing})),
                 functools.partial(_integrated, model, baseline, target, rule),
                 functools.partial(model._value_at_baseline_cut, input_baseline=baseline, target=target),
             )
     return failing
+
+
+def _encoded_baseline(model: FeatureModel, input_baseline: bytes) -> Encoded:
+    try:
+        return model.encode([input_baseline])
+    except ExampleError as error:
+        raise ExampleError(
+            "the model must take the input baseline, which has each feature's usual value whatever the others' are: "
+            f"let input_baseline give fitting values to features that belong together. Received: {error}"
+        ) from error
 
 
 def _integrated(

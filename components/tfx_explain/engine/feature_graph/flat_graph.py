@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfx_explain.engine.feature_graph.bodies import open_bodies
 from tfx_explain.engine.feature_graph.inline import Inliner, tensor_name
 from tfx_explain.engine.feature_graph.refused_ops import check_operations
 from tfx_explain.engine.feature_graph.tf_internals import register_function
@@ -55,7 +56,7 @@ class FlatGraph:
         """
         graph = signature.graph
         graph_def = graph.as_graph_def()
-        library = {function.signature.name: function for function in graph_def.library.function}
+        library = open_bodies({function.signature.name: function for function in graph_def.library.function})
         inliner = Inliner(library, graph)
         inliner.add(graph_def.node)
         inliner.resolve_inputs()
@@ -153,7 +154,7 @@ class FlatGraph:
         return tf.TensorSpec(shape, tensor.dtype)
 
     def _import(self) -> tf.Graph:
-        graph_def = self._graph_def(self._nodes.values())
+        graph_def = _with_own_functions(self._graph_def(self._nodes.values()))
 
         def load() -> list:
             graph = tf.compat.v1.get_default_graph()
@@ -228,6 +229,7 @@ def _with_own_functions(graph_def: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphD
     """A copy whose loop bodies and branches bear names of their own, registered in the eager context.
 
     While's gradient writes `<name>_rewritten` into that context, so a second import under the same names would clash.
+    Under their first names the context knows them as the trainer exported them.
     """
     if not graph_def.library.function:
         return graph_def

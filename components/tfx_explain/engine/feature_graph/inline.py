@@ -7,13 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfx_explain.engine.feature_graph.bodies import called_function, remove_blockers
 from tfx_explain.engine.feature_graph.tf_internals import function_body
-
-_CALL_OPS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
-# Training devices: the value that leaves them still depends on the feature.
-_GRADIENT_BLOCKERS = frozenset({"StopGradient", "PreventGradient"})
-# Colocation hints, and the name of a custom gradient that only the trainer's process registered.
-_DROPPED_ATTRIBUTES = ("_class", "_gradient_op_type")
 
 
 def tensor_name(name: str) -> str:
@@ -22,7 +17,8 @@ def tensor_name(name: str) -> str:
 
 
 class Inliner:
-    """Collects nodes with every call replaced by its body; bodies of While, If and Case stay functions.
+    """Collects nodes with every call replaced by its body; bodies of While, If and Case stay functions
+    (see `open_bodies`).
 
     Control edges are dropped: at inference there are no side effects to order.
 
@@ -40,7 +36,7 @@ class Inliner:
         """Adds nodes whose names, and those of their inputs, are to be read below `prefix`."""
         for node in nodes:
             inputs = [prefix + tensor_name(name) for name in node.input if not name.startswith("^")]
-            called = node.attr["f"].func.name if node.op in _CALL_OPS else node.op
+            called = called_function(node)
             if called in self._library:
                 self._add_call(self._library[called], prefix + node.name, inputs)
             else:
@@ -76,11 +72,5 @@ def _clean_copy(node: tf.compat.v1.NodeDef, name: str, inputs: list[str]) -> tf.
     copy.name = name
     copy.device = ""
     copy.input[:] = inputs
-    dropped = list(_DROPPED_ATTRIBUTES)
-    if copy.op in _GRADIENT_BLOCKERS:
-        copy.op = "Identity"
-        dropped.append("message")
-    for attribute in dropped:
-        if attribute in copy.attr:
-            del copy.attr[attribute]
+    remove_blockers(copy)
     return copy

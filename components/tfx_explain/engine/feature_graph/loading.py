@@ -17,7 +17,7 @@ from tfx_explain.engine.feature_graph.errors import (
     SavedModelError,
 )
 from tfx_explain.engine.feature_graph.refused_ops import unregistered
-from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
+from tfx_explain.engine.feature_graph.rounding import relative_difference, tolerance_of
 
 _ROWS_CHECKED_ALONE = 4
 _BROKEN_FILES = (
@@ -48,9 +48,13 @@ class LoadedSignature:
     notes: tuple[str, ...] = ()
 
     def outputs(self, examples: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs the untouched signature on serialised tf.Examples, bytes [rows]."""
+        """Runs the untouched signature on serialised tf.Examples, bytes [rows]; half precision comes as float32."""
         results = self.signature(tf.constant(examples))
-        return {name: np.asarray(results[name].numpy()) for name in sorted(results)}
+        return {name: np.asarray(_readable(results[name]).numpy()) for name in sorted(results)}
+
+    def tolerance(self, output: str) -> float:
+        """How far two runs of an output may lie apart; see `relative_difference`."""
+        return tolerance_of(self.signature.structured_outputs[output].dtype.name)
 
 
 def load_signature(
@@ -79,7 +83,7 @@ def load_signature(
             "In a TFX Model artifact that is Format-Serving."
         )
     try:
-        model = tf.saved_model.load(path)
+        model = _load(path)
     except (RuntimeError, *_BROKEN_FILES) as error:
         unknown = unregistered(error, path)
         if unknown is not None or not isinstance(error, _BROKEN_FILES):
@@ -97,6 +101,20 @@ def load_signature(
             f"{examples.shape[0]} rows: export it with an open batch dimension (TensorSpec([None], tf.string))."
         )
     return LoadedSignature(model, signature, path, notes)
+
+
+def _load(path: str) -> Any:
+    try:
+        return tf.saved_model.load(path)
+    except ValueError as several:
+        # One graph for each kind of device, as TPUs have: the one for none of them is marked "serve" alone.
+        try:
+            return tf.saved_model.load(path, tags=[tf.saved_model.SERVING])
+        except (RuntimeError, ValueError):
+            raise SavedModelError(
+                f"the SavedModel {path!r} must have one graph, or one with the tag 'serve' alone ({_reason(several)}). "
+                "Export it so."
+            ) from several
 
 
 def run_sample(loaded: LoadedSignature, sample: np.ndarray) -> dict[str, np.ndarray]:
@@ -128,7 +146,7 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray, outputs: dict[str, n
     Raises:
         NotRepeatableError, BatchDependentError: see there.
     """
-    _check_repeatable(outputs, loaded.outputs(sample))
+    _check_repeatable(loaded, outputs, loaded.outputs(sample))
     for index in range(min(len(sample), _ROWS_CHECKED_ALONE)):
         try:
             alone = loaded.outputs(sample[index : index + 1])
@@ -137,20 +155,22 @@ def check_rows(loaded: LoadedSignature, sample: np.ndarray, outputs: dict[str, n
                 f"the model must take batches of any size, but takes {len(sample)} rows and not 1 "
                 f"({_reason(error)}): export the signature with an open batch dimension, without stateful layers."
             ) from error
-        _check_independent(outputs, alone, index)
+        _check_independent(loaded, outputs, alone, index)
 
 
-def _check_repeatable(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+def _check_repeatable(loaded: LoadedSignature, first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
     for name, values in first.items():
         difference = relative_difference(values, second[name])
-        if difference > TOLERANCE:
+        if difference > loaded.tolerance(name):
             raise NotRepeatableError(
                 f"output {name!r} changes between two calls on the same rows (by {difference:.2g} of its largest "
                 "value): export it with training=False, without dropout or noise."
             )
 
 
-def _check_independent(together: dict[str, np.ndarray], alone: dict[str, np.ndarray], index: int) -> None:
+def _check_independent(
+    loaded: LoadedSignature, together: dict[str, np.ndarray], alone: dict[str, np.ndarray], index: int
+) -> None:
     for name, values in together.items():
         if values.ndim == 0 or alone[name].shape[:1] != (1,):
             raise BatchDependentError(
@@ -158,11 +178,16 @@ def _check_independent(together: dict[str, np.ndarray], alone: dict[str, np.ndar
             )
         scale = np.nanmax(np.abs(values)) if values.dtype.kind == "f" and not np.isnan(values).all() else None
         difference = relative_difference(values[index : index + 1], alone[name], scale)
-        if difference > TOLERANCE:
+        if difference > loaded.tolerance(name):
             raise BatchDependentError(
                 f"output {name!r} of a row depends on the other rows of its batch (by {difference:.2g} of the largest "
                 "value): export it with training=False, without statistics of the batch."
             )
+
+
+def _readable(output: tf.Tensor) -> tf.Tensor:
+    """The output in a type that numpy counts among its floats."""
+    return tf.cast(output, tf.float32) if output.dtype in (tf.float16, tf.bfloat16) else output
 
 
 def _reason(error: BaseException) -> str:

@@ -374,14 +374,14 @@ def _faults(model: PermutationModel, opened: OpenedModel) -> tuple[list[str], li
             refused.append(feature)
             continue
         found = difference(expected, {feature: [np.roll(array, 1, axis=0) for array in narrow.payloads[feature]]})
-        if found > TOLERANCE:
+        if found > opened.tolerance:
             wrong[feature] = found
     unmoved = difference(opened.whole[: len(sample)], {})
     cut = [feature for feature in model.features if feature not in model.reparsed]
-    if unmoved > TOLERANCE and cut:
+    if unmoved > opened.tolerance and cut:
         return cut, refused
     wrong_in_full = {feature: wrong[feature] for feature in model.reparsed if feature in wrong}
-    if unmoved > TOLERANCE or wrong_in_full:
+    if unmoved > opened.tolerance or wrong_in_full:
         raise SelfCheckError(
             f"the model cut at its features must give the output of the whole model. Received: differences of "
             f"{max([unmoved, *wrong_in_full.values()]):.2g} of the largest value of {model.output!r} with the features "
@@ -399,7 +399,7 @@ def _expected(opened: OpenedModel, rows: np.ndarray, alone: int) -> np.ndarray |
         together = opened.loaded.outputs(rows)[opened.output.name]
         for row in range(alone):
             one = opened.loaded.outputs(rows[row : row + 1])[opened.output.name]
-            if relative_difference(together[row : row + 1], one, float(np.abs(together).max())) > TOLERANCE:
+            if relative_difference(together[row : row + 1], one, float(np.abs(together).max())) > opened.tolerance:
                 return None
     except tf.errors.InvalidArgumentError:
         return None

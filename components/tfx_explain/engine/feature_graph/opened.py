@@ -22,9 +22,11 @@ from tfx_explain.engine.feature_graph.output import (
     find_output,
     is_argmax,
     other_choices,
+    without_foreign_link,
 )
 from tfx_explain.engine.feature_graph.refused_ops import random_operations
 from tfx_explain.engine.feature_graph.rewrites import repair_gradients
+from tfx_explain.engine.feature_graph.rounding import tolerance_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,12 @@ class OpenedModel:
     whole: np.ndarray
     class_names: tuple[str, ...] | None
     notes: tuple[str, ...]
+
+    @property
+    def tolerance(self) -> float:
+        """How far the output of this graph, or of its parts, may lie from the untouched signature's."""
+        of_link = tolerance_of(self.flat.tensor(self.output.tensor).dtype.name)
+        return max(of_link, self.loaded.tolerance(self.output.name))
 
 
 def open_model(
@@ -108,6 +116,7 @@ def open_model(
         check_rows(loaded, rows, {found.name: whole[found.name]})
     notes += other_choices(flat, output, found.name)
     num_targets = int(np.prod(whole[found.name].shape[1:], dtype=int))
+    found = without_foreign_link(flat, found, num_targets, tf.constant(rows))
     if from_logits and whole[found.name].dtype.kind == "f":
         found = declared_logits(found, num_targets)
     actual_unit = "output" if found.link in ("raw", CLASS) else unit

@@ -76,14 +76,33 @@ def find_output(flat: FlatGraph, name: str | None, *, integers: bool = False, in
     tensor = outputs[name]
     before = tensor
     # The n-th output of IdentityN is its n-th input; the other ops have one output, of number 0.
-    while (before.op.type in _SHAPE_ONLY and before.op.inputs[before.value_index].dtype.is_floating) or _only_column(
-        before
-    ):
+    while (
+        before.op.type in _SHAPE_ONLY and before.op.inputs[before.value_index].dtype.is_floating
+    ) or _takes_all_columns(before):
         before = before.op.inputs[before.value_index]
     # A softmax over [rows, tokens, classes] has no one row of logits: such an output is explained as it is.
-    if before.op.type in LINKS and before.shape.rank in (1, 2):
+    if before.op.type == "Sigmoid" or (before.op.type in LINKS and before.shape.rank in (None, 1, 2)):
         return Output(name, before.op.inputs[0].name, LINKS[before.op.type])
     return Output(name, tensor.name, CLASS if integer_output == CLASS and is_argmax(tensor) else "raw")
+
+
+def without_foreign_link(flat: FlatGraph, output: Output, num_targets: int, sample: tf.Tensor) -> Output:
+    """The output as it is, where its softmax is not over its columns: over those of each token, in rows that follow.
+
+    Args:
+        flat: the graph.
+        output: as `find_output` finds it.
+        num_targets: columns of the output.
+        sample: serialised tf.Examples, string [rows]; it tells the shape where the graph does not.
+    """
+    if output.link not in ("softmax", "logsoftmax"):
+        return output
+    shape = flat.tensor(output.tensor).shape
+    if shape.rank is None or shape[-1] is None:
+        shape = flat.function(flat.input_names, [output.tensor])(sample)[0].shape
+    if shape.rank == 1 or (shape.rank == 2 and shape[-1] == num_targets):
+        return output
+    return Output(output.name, flat.output_names[output.name], "raw")
 
 
 def is_argmax(tensor: tf.Tensor) -> bool:
@@ -93,12 +112,17 @@ def is_argmax(tensor: tf.Tensor) -> bool:
     return tensor.op.type == "ArgMax"
 
 
-def _only_column(tensor: tf.Tensor) -> bool:
-    """Whether a slice takes the one column that there is, as `probability[:, 0]`."""
-    if tensor.op.type != "StridedSlice" or tensor.shape.rank != 1:
+def _takes_all_columns(tensor: tf.Tensor) -> bool:
+    """Whether a slice leaves out nothing and reverses nothing: `probability[:, 0]` of one column, `scores[:, None]`."""
+    op = tensor.op
+    if op.type != "StridedSlice" or not tensor.dtype.is_floating:
         return False
-    source = tensor.op.inputs[0]
-    return bool(source.dtype.is_floating and source.shape.rank == 2 and source.shape[1] == 1)
+    all_rows = op.get_attr("begin_mask") & op.get_attr("end_mask") & ~op.get_attr("new_axis_mask") & 1
+    source, strides = op.inputs[0].shape, tf.get_static_value(op.inputs[3])
+    if not all_rows or not source.rank or not tensor.shape.rank or strides is None or (strides != 1).any():
+        return False
+    columns = source[1:].num_elements()
+    return columns is not None and columns == tensor.shape[1:].num_elements()
 
 
 def other_choices(flat: FlatGraph, asked: str | None, found: str) -> list[str]:

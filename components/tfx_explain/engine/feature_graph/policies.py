@@ -21,17 +21,21 @@ _TRIAL_ROWS = 32
 _RESIDUAL_TOLERANCE = 1e-3
 
 
-def trial_rows(sample: np.ndarray, baseline: bytes, columns: Sequence[str]) -> np.ndarray:
+def trial_rows(sample: np.ndarray, baseline: bytes, columns: Mapping[str, Sequence[str]]) -> np.ndarray:
     """For each attributed column, rows that differ from the baseline in its features alone.
+
+    Args:
+        sample: serialised tf.Examples, bytes [rows].
+        baseline: a serialised tf.Example.
+        columns: by column that is tried, its raw features.
 
     Returns:
         Serialised tf.Examples, bytes [columns * rows], a column's rows together.
     """
     sample, of_baseline = sample[:_TRIAL_ROWS], as_batch([baseline])
-    features = {column: column.split(" x ") for column in columns}
-    _, values = take_apart(sample, sorted({feature for group in features.values() for feature in group}))
+    _, values = take_apart(sample, sorted({feature for group in columns.values() for feature in group}))
     rows = []
-    for group in features.values():
+    for group in columns.values():
         rest, _ = take_apart(of_baseline, group)
         # A value that a row of the sample lacks is missing in the trial too.
         rows.append(put_together(np.repeat(rest, len(sample)), [values[feature] for feature in group]))
@@ -95,6 +99,7 @@ def check_pins(pinned: Mapping[str, str], partition: Partition) -> list[str]:
     Raises:
         CutPolicyError: if a pin names no policy, or one that the column cannot have.
     """
+    crosses = {c for c, parts in zip(partition.columns, partition.cut_features, strict=True) if len(parts) > 1}
     for column, policy in sorted(pinned.items()):
         if policy not in POLICIES:
             raise CutPolicyError(f"the policy of {column!r} must be one of {list(POLICIES)}. Received: {policy!r}")
@@ -103,7 +108,7 @@ def check_pins(pinned: Mapping[str, str], partition: Partition) -> list[str]:
                 f"the pinned policy {policy!r} of {column!r} cannot be honoured: the feature reaches the output only "
                 f"through {partition.blocked.get(column, 'operations')}, without gradient."
             )
-        if " x " in column and column in partition.columns and policy != "feature":
+        if column in crosses and policy != "feature":
             raise CutPolicyError(
                 f"{column!r} is a cut of several features and has only the policy 'feature'. Received: {policy!r}"
             )

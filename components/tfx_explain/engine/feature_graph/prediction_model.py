@@ -17,7 +17,7 @@ from tfx_explain.engine.feature_graph.memory import parts, rows_at_once
 from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 from tfx_explain.engine.feature_graph.opened import OpenedModel, open_model
 from tfx_explain.engine.feature_graph.output import apply_link, explained_value, in_unit
-from tfx_explain.engine.feature_graph.rounding import TOLERANCE, relative_difference
+from tfx_explain.engine.feature_graph.rounding import relative_difference
 from tfx_explain.engine.feature_graph.sources import find_sources
 
 
@@ -156,7 +156,7 @@ class PredictionModel:
         flattened = (apply_link(logits, self.link) if self.opened.output.applied else logits).numpy()
         whole = self.opened.whole.reshape(len(self.opened.sample), -1).astype(np.float32)
         difference = relative_difference(whole, flattened)
-        if difference > TOLERANCE:
+        if difference > self.opened.tolerance:
             raise SelfCheckError(
                 f"the flattened model must give the output of the whole model. Received: a difference of "
                 f"{difference:.2g} of the largest value of {self.output!r}. This is a fault of the engine: please "

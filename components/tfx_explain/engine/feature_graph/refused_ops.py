@@ -10,6 +10,9 @@ from tfx_explain.engine.feature_graph.errors import FeatureModelError, NotRepeat
 from tfx_explain.engine.feature_graph.named_operation import NamedOperation
 
 _PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
+# The branches and loops of TensorFlow 1. Which input a Merge passes on is decided by control edges, that parts of the
+# graph do not keep.
+_OLD_CONTROL_FLOW = frozenset({"Merge", "RefMerge", "Enter", "RefEnter"})
 _WRITES = re.compile(
     r"(Assign|AssignAdd|AssignSub|Resource(Nd)?Scatter|Scatter(Nd)?)(Variable(Op|XlaConcatND)?|Add|Sub|Mul|Div|Min|Max|Update)?"
     r"|LookupTable(Insert|Import|Remove)(V2)?"
@@ -24,7 +27,7 @@ _UNREGISTERED = re.compile(r"Op type not registered '([^']+)'")
 def check_operations(
     nodes: Iterable[Any], needed: Iterable[Any], bodies: Iterable[Any], variables: Mapping[str, str]
 ) -> None:
-    """Refuses a flat graph that calls Python, or that writes what its output reads.
+    """Refuses a flat graph that calls Python, branches as TensorFlow 1 does, or writes what its output reads.
 
     Args:
         nodes: all flat nodes of the signature, those without a path to an output among them.
@@ -33,15 +36,22 @@ def check_operations(
         variables: by tensor name of a captured variable or table, its name.
 
     Raises:
-        UnsupportedOpError: the graph calls Python code.
+        UnsupportedOpError: the graph calls Python code, or has control flow of TensorFlow 1.
         NotRepeatableError: it writes a variable or table that an output reads, or writes one in a loop or branch.
     """
-    nodes, bodies = list(nodes), list(bodies)
+    nodes, needed, bodies = list(nodes), list(needed), list(bodies)
     for node in (*nodes, *bodies):
         if node.op in _PYTHON:
             raise UnsupportedOpError(
                 f"a SavedModel must hold all it computes, but {NamedOperation(node.op, node.name)} calls Python code "
                 "that only the exporting process has: write that step with TensorFlow operations and export again."
+            )
+    for node in needed:
+        if node.op in _OLD_CONTROL_FLOW:
+            raise UnsupportedOpError(
+                "branches and loops must be operations of their own (If, While), but "
+                f"{NamedOperation(node.op, node.name)} belongs to one of TensorFlow 1: call "
+                "tf.compat.v1.enable_control_flow_v2() before the graph is built and export again."
             )
     inside = next((node for node in bodies if _WRITES.fullmatch(node.op)), None)
     if inside is not None:

@@ -88,7 +88,7 @@ def split_edges(flat: FlatGraph, edges: list[tuple[str, str, int]]) -> FlatGraph
     """Puts an Identity on edges (tensor, consumer, input index), so that they can be cut apart from the tensor."""
     changed: dict[str, Any] = {}
     for tensor, consumer, index in edges:
-        name = "split/" + tensor.replace(":", "_").replace("/", ".")
+        name = "split_edge/" + tensor.replace(":", "/")  # no two tensors give one name
         if name not in changed:
             changed[name] = tf.compat.v1.NodeDef(op="Identity", name=name, input=[tensor])
             changed[name].attr["T"].type = flat.tensor(tensor).dtype.as_datatype_enum

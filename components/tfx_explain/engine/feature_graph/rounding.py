@@ -7,6 +7,13 @@ import numpy as np
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest value, that rounding explains: batch shape and fusion change bits."""
 
+_LAST_BIT = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def tolerance_of(dtype: str) -> float:
+    """The same for numbers that are rounded to a type: what falls to either side of a step differs by the step."""
+    return max(TOLERANCE, _LAST_BIT.get(dtype, 0.0))
+
 
 def relative_difference(a: np.ndarray, b: np.ndarray, scale: float | None = None) -> float:
     """Largest |a - b| relative to `scale` (default: the largest |a|); NaNs are equal; inf for other shapes or kinds."""
