@@ -18,6 +18,8 @@ from tests.explainer_gen.evidence_data import (
 )
 
 from tfx_explain.config import Label
+from tfx_explain.engine.feature_graph import PermutationModel
+from tfx_explain.engine.feature_graph.errors import SelfCheckError
 from tfx_explain.engine.aggregates.intervals import bucket_draws, drawn, measure_columns
 from tfx_explain.engine.aggregates.statistics import STATISTICS
 
@@ -181,3 +183,16 @@ def test_rows_that_are_never_taken_are_counted(model, tmp_path, equal, seed):
     plain = write_examples(tmp_path / "plain", rows)
     seen = explain(tmp_path / "without", model, plain, small)["examples"]["stands_for"]
     assert 0.8 < seen["low"] <= seen["high"] < 1.2
+
+
+def test_a_model_that_takes_no_values_of_other_rows_keeps_its_attributions(model, tmp_path, monkeypatch):
+    def refuse(_):
+        raise SelfCheckError("the parts differ")
+
+    monkeypatch.setattr(PermutationModel, "of", refuse)
+    x = np.random.default_rng(5).normal(size=(300, 3))
+    rows = write_examples(tmp_path / "rows", [numbers(values) | {"y": [i % 2]} for i, values in enumerate(x)])
+    asked = config(label=Label(key="y"), permutation_importance={"repeats": 1})
+    summary = explain(tmp_path / "out", model, rows, asked)
+    assert (summary["status"], summary["examples"]["explained_rows"]) == ("explained", 300)
+    assert summary["permutation_importance"]["absent"].endswith("takes no values of other rows: the parts differ")

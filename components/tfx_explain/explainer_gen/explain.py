@@ -194,7 +194,10 @@ class ModelExplainer:
             )
         self.permutation: PermutationModel | None = None
         if spec.config.permutation_importance.repeats and label_error is None:
-            self.permutation = PermutationModel.of(model.opened)
+            try:
+                self.permutation = PermutationModel.of(model.opened)
+            except FeatureModelError as error:  # the attributions stand without it
+                label_error = f"the model takes no values of other rows: {error}"
         no_gradient = model.reason if isinstance(model, PredictionModel) else None
         if no_gradient is not None and self.permutation is None:
             self.facts = ModelFacts(

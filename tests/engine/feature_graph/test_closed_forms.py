@@ -52,6 +52,17 @@ def test_attributions_equal_the_formula(name, tmp_path):
     assert result.converged.all()
 
 
+def test_a_row_at_the_input_baseline_has_no_attribution_though_the_gradient_there_is_none(tmp_path):
+    path = save(tmp_path / "norm", lambda parsed, _: {"score": tf.norm(columns(parsed), axis=1)})
+    zero = numbers(np.zeros((1, 3)))
+    model = FeatureModel.load(path, sample=numbers(X[:8]), input_baseline=zero[0])
+    rows = model.encode(numbers(np.concatenate([X[:2], np.zeros((1, 3))])))
+    result = integrated_gradients(model, rows, model.encode(zero), 0, num_steps=4, repair_steps=())
+    length = np.linalg.norm(X[:2], axis=1, keepdims=True)
+    np.testing.assert_allclose(result.attributions, [*(X[:2] ** 2 / length), np.zeros(3)], atol=1e-5)
+    assert result.converged.all()
+
+
 def test_saliency_is_the_gradient(tmp_path):
     path = save(tmp_path / "m", lambda parsed, _: {"score": tf.reduce_prod(columns(parsed), 1)})
     model = FeatureModel.load(path, sample=numbers(X[:8]))

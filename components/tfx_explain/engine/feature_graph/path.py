@@ -147,7 +147,8 @@ class PathFunctions:
         by_element: dict[str, list[tf.Tensor]] = {column: [] for column in elements}
         rows = tf.shape(target)[0]
         for column, x, b, gradient in zip(self._partition.columns, cuts, baseline_cuts, at_cuts, strict=True):
-            products = tf.cast(_wide(x - b) * _wide(gradient), tf.float32)
+            # A gradient that is not finite (of a root at 0) counts for nothing where the feature is at the baseline.
+            products = tf.cast(tf.math.multiply_no_nan(_wide(gradient), _wide(x - b)), tf.float32)
             by_column[column].append(tf.reduce_sum(tf.reshape(products, [rows, -1]), axis=1))
             if column in elements:
                 by_element[column].append(_by_element(products))
