@@ -18,10 +18,10 @@ from tests.explainer_gen.evidence_data import (
 )
 
 from tfx_explain.config import Label
-from tfx_explain.engine.feature_graph import PermutationModel
-from tfx_explain.engine.feature_graph.errors import SelfCheckError
 from tfx_explain.engine.aggregates.intervals import bucket_draws, drawn, measure_columns
 from tfx_explain.engine.aggregates.statistics import STATISTICS
+from tfx_explain.engine.feature_graph import PermutationModel
+from tfx_explain.engine.feature_graph.errors import SelfCheckError
 
 pytestmark = pytest.mark.pipeline
 
