@@ -5,7 +5,7 @@ from tests.engine.feature_graph.small_models import NAMES, SPEC, columns, networ
 from tests.fixtures.exported_models.examples import serialise
 from tests.fixtures.exported_models.export import export
 
-from tfx_explain.engine.feature_graph import ConvergenceError, CutPolicyError, FeatureModel
+from tfx_explain.engine.feature_graph import ConvergenceError, CutPolicyError, FeatureModel, SignatureError
 from tfx_explain.engine.methods.integrated_gradients import integrated_gradients
 
 pytestmark = pytest.mark.tf
@@ -63,6 +63,21 @@ def test_a_feature_that_is_called_as_a_cross_is_tried_and_pinned_as_itself(tmp_p
     model = FeatureModel.load(path, **arguments)
     assert model.cut_policies == {name: "latest", "c": "feature"}
     assert FeatureModel.load(path, **arguments, cut_policies=model.cut_policies).cut_policies == model.cut_policies
+
+
+def test_a_feature_that_is_called_as_a_cross_of_the_same_model_is_refused(tmp_path):
+    name = "p x q"
+    table = tf.constant(np.arange(16, dtype=np.float32)[:, None])
+
+    def crossed(parsed, _):
+        key = tf.strings.to_hash_bucket_fast(tf.strings.join([parsed["q"], parsed["p"]], "|"), 16)
+        return {"score": parsed[name] + tf.gather(table, key)}
+
+    text = tf.io.FixedLenFeature([], tf.string)
+    path = save(tmp_path / "m", crossed, {name: SPEC["a"], "p": text, "q": text})
+    rows = [serialise({name: [float(a)], "p": [str(i % 3)], "q": [str(i % 2)]}) for i, (a, *_) in enumerate(X)]
+    with pytest.raises(SignatureError, match=r"'p x q', and the cross of \['p', 'q'\]. Rename"):
+        FeatureModel.load(path, sample=rows[:16])
 
 
 def test_a_quotient_without_remainder_is_cut_behind_itself(tmp_path):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfx_explain.engine.feature_graph.blocked import find_blockers, no_gradient_sentence
 from tfx_explain.engine.feature_graph.cut import CutFinder
 from tfx_explain.engine.feature_graph.dependencies import find_dependencies
-from tfx_explain.engine.feature_graph.errors import NoGradientError
+from tfx_explain.engine.feature_graph.errors import NoGradientError, SignatureError
 from tfx_explain.engine.feature_graph.flat_graph import FlatGraph, topological
 from tfx_explain.engine.feature_graph.frozen import find_frozen
 from tfx_explain.engine.feature_graph.named_operation import NamedOperation
@@ -76,6 +76,7 @@ def find_partition(flat: FlatGraph, output: Output, policies: Mapping[str, str],
 
     Raises:
         NoGradientError: if no single feature has a tensor from which a gradient reaches the output.
+        SignatureError: if a feature is called as a cross of others is.
     """
     avoid: set[str] = set()
     for _ in range(_MAX_ROUNDS):
@@ -91,6 +92,7 @@ def find_partition(flat: FlatGraph, output: Output, policies: Mapping[str, str],
         cut_features = [tuple(sorted(dependencies.features(tensor))) for tensor in search.cuts]
         if not _tells_features_apart(cut_features, used):
             raise _no_gradient(used, find_blockers(order, target, sources, (), used))
+        _check_names(cut_features)
         values, shapes = find_frozen(search.cuts, target, order, dependencies, sources)
         uneven = _not_batch_major(flat, [*search.cuts, *values], sources, sample)
         uneven_cuts = {tensor.name for tensor in search.cuts} & uneven
@@ -119,6 +121,16 @@ def _tells_features_apart(cut_features: Sequence[tuple[str, ...]], used: frozens
     """Whether there is a cut, and not only such that mix several features, one of them all."""
     alone = any(len(features) == 1 for features in cut_features)
     return alone or (bool(cut_features) and all(set(features) != used for features in cut_features))
+
+
+def _check_names(cut_features: Sequence[tuple[str, ...]]) -> None:
+    crosses = {" x ".join(features): features for features in cut_features if len(features) > 1}
+    for name, features in sorted(crosses.items()):
+        if (name,) in cut_features:
+            raise SignatureError(
+                f"a feature and a cross must not share a name, under which both would be attributed. Received: {name!r}, "
+                f"and the cross of {list(features)}. Rename the feature."
+            )
 
 
 def _no_gradient(used: frozenset[str], blocked: Mapping[str, NamedOperation]) -> NoGradientError:
