@@ -128,8 +128,8 @@ def _check_names(cut_features: Sequence[tuple[str, ...]]) -> None:
     for name, features in sorted(crosses.items()):
         if (name,) in cut_features:
             raise SignatureError(
-                f"a feature and a cross must not share a name, under which both would be attributed. Received: {name!r}, "
-                f"and the cross of {list(features)}. Rename the feature."
+                "a feature and a cross must not share a name, under which both would be attributed. Received: "
+                f"{name!r}, and the cross of {list(features)}. Rename the feature."
             )
 
 
