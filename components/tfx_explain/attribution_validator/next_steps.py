@@ -17,6 +17,7 @@ _WENT: Final = ("removed_features", "vanished")
 _APPROVED: Final = ("new_features", "removed_features")
 _DISTANCES: Final = ("share_change", "profile_change", "direction_flip", "total_scale")
 """Checks whose value must lie below their threshold; that of `vanished` is what is left of a feature."""
+_CLASSES: Final = "predicted_classes"
 _UNBOUNDED: Final = ("profile_change", "total_scale")
 _NAMED: Final = 5
 _LEAST: Final = 1e-300
@@ -36,6 +37,7 @@ def next_steps(results: Sequence[Result]) -> list[dict[str, Any]]:
     steps = [
         *_train(_features(found, _CAME), "should not lean on", "take it out, and look whether it is made of the label"),
         *_train(_features(found, _WENT), "should still use", "look where it was lost"),
+        *_classes(found),
         *_approve(found, results),
         *_thresholds(found),
     ]
@@ -65,6 +67,13 @@ def _train(features: Sequence[str], case: str, action: str) -> list[_Step]:
     more = f" and {len(features) - _NAMED} more" if len(features) > _NAMED else ""
     names = ", ".join(map(repr, features[:_NAMED])) + more
     return [(f"If the model {case} {names}: {action}, and train again.", None)]
+
+
+def _classes(found: Sequence[Result]) -> list[_Step]:
+    if all(r.check != _CLASSES for r in found):
+        return []
+    what = "If a class should mean what it meant before: compare the label and its vocabulary with the last run's."
+    return [(what, None)]
 
 
 def _approve(found: Sequence[Result], results: Sequence[Result]) -> list[_Step]:
@@ -105,11 +114,15 @@ def _thresholds(found: Sequence[Result]) -> list[_Step]:
         ends = [v for v in (r.value, r.high) if v is not None and math.isfinite(v) and v > 0]
         if r.check in _DISTANCES and ends:
             needed[r.check] = max(needed.get(r.check, 0.0), *ends)
-    if not needed:
-        return []
-    lines = ["checks:", *(_threshold(check, _above(check, value), units[check]) for check, value in needed.items())]
-    which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
-    return [(f"If {which}: raise the threshold; it then holds for later models too.", "\n".join(lines))]
+    lines = [_threshold(check, _above(check, value), units[check]) for check, value in needed.items()]
+    steps = []
+    if needed:
+        which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
+        steps.append(f"If {which}: raise the threshold; it then holds for later models too.")
+    if any(r.check == _CLASSES for r in found):  # a class that is given to no row any more is beyond every threshold
+        lines.append(f"  {_CLASSES}: {{severity: warn}}")
+        steps.append(f"If classes are meant to differ: let {_CLASSES} warn until this model has passed.")
+    return [(" ".join(steps), "\n".join(["checks:", *lines]))] if lines else []
 
 
 def _threshold(check: str, bound: float, unit: str | None) -> str:

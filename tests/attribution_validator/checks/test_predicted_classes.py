@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from tests.attribution_validator.checks.passed_models import evidence_of
 from tests.attribution_validator.test_executor import FIRST_RUN, Case, otherwise
 from tests.fixtures.synthetic import HONEST, Additive
 
 from tfx_explain.artifacts.statistics import to_parquet
+from tfx_explain.attribution_validator.checks.base import Result
+from tfx_explain.attribution_validator.next_steps import next_steps
 from tfx_explain.attribution_validator.verdict import judge_model
 from tfx_explain.config import ValidationConfig
 
@@ -138,3 +141,15 @@ def test_predictions_of_another_form_are_refused_by_name(tmp_path):
     otherwise(case, "pinned_rows.parquet", to_parquet(pa.table(columns)))
     blessed, blocking, _ = case.run()
     assert blessed == 0 and "pinned_rows.parquet is damaged" in blocking[0]
+
+
+def test_classes_that_are_meant_to_differ_may_warn_once():
+    verdict, _ = verdict_of(BALANCED, (BALANCED + 1) % 3)
+    look, paste, _ = next_steps(verdict.results)
+    assert "vocabulary" in look["what"] and "until this model has passed" in paste["what"]
+    settings = yaml.safe_load(paste["policy"])["checks"]["predicted_classes"]
+    assert verdict_of(BALANCED, (BALANCED + 1) % 3, **settings)[0].blessed
+    too_far = Result("share_change", "FAIL", "block", "", value=0.3, high=0.4)
+    assert set(yaml.safe_load(next_steps([*verdict.results, too_far])[1]["policy"])["checks"]) == {
+        "share_change", "predicted_classes",
+    }  # fmt: skip
