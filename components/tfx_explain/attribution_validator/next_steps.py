@@ -119,8 +119,9 @@ def _thresholds(found: Sequence[Result]) -> list[_Step]:
     if needed:
         which = f"{', '.join(needed)} {'is a false alarm' if len(needed) == 1 else 'are false alarms'}"
         steps.append(f"If {which}: raise the threshold; it then holds for later models too.")
-    if any(r.check == _CLASSES for r in found):  # a class that is given to no row any more is beyond every threshold
-        lines.append(f"  {_CLASSES}: {{severity: warn}}")
+    kept = [r.threshold for r in found if r.check == _CLASSES and r.threshold is not None]
+    if kept:  # a class that other rows get now is beyond every threshold
+        lines.append(f"  {_CLASSES}: {{threshold: {kept[0]:g}, severity: warn}}")
         steps.append(f"If classes are meant to differ: let {_CLASSES} warn until this model has passed.")
     return [(" ".join(steps), "\n".join(["checks:", *lines]))] if lines else []
 
