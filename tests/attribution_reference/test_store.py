@@ -25,7 +25,7 @@ pytestmark = pytest.mark.tf
 def model(name: str, seed: int = 0) -> PassedModel:
     files = write_statistics({OVERALL: Additive(HONEST, rows=50, seed=seed).statistics()}, "0")
     files |= {
-        "summary.json": b'{"features": [{"name": "a"}], "uncovered_features": ["z"]}',
+        "summary.json": b'{"features": [{"name": "a"}], "uncovered_features": ["z"], "model": {}}',
         "pinned_rows.parquet": pinned_rows(),
     }
     return PassedModel(name * 8, f"/models/{name}", name, files)
