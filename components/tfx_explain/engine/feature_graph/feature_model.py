@@ -24,7 +24,6 @@ from tfx_explain.engine.feature_graph.output import apply_link, explained_value,
 from tfx_explain.engine.feature_graph.partition import Partition, find_partition
 from tfx_explain.engine.feature_graph.path import PathFunctions
 from tfx_explain.engine.feature_graph.policies import (
-    FIRST_TRIAL_STEPS,
     TRIAL_STEPS,
     check_pins,
     trial_rows,
@@ -410,7 +409,7 @@ def _with_converging_cuts(
     if fixed:
         raise CutPolicyError(
             f"the pinned cut policies { ({name: pinned[name] for name in fixed}) } do not converge on the sample in "
-            f"{TRIAL_STEPS} nodes. Without the pin another cut is tried; its attributions are not comparable."
+            f"{TRIAL_STEPS[-1]} nodes. Without the pin another cut is tried; its attributions are not comparable."
         )
     if not failing:
         return model
@@ -419,8 +418,8 @@ def _with_converging_cuts(
     if still:
         told = "".join(f"; {note}" for note in later._partition.notes)
         raise ConvergenceError(
-            f"the features {still} must converge on the sample in {TRIAL_STEPS} nodes; they do under neither of the "
-            f"cut policies 'feature' and 'latest'{told}. Is the model discontinuous in them, or its gradient "
+            f"the features {still} must converge on the sample in {TRIAL_STEPS[-1]} nodes; they do under neither of "
+            f"the cut policies 'feature' and 'latest'{told}. Is the model discontinuous in them, or its gradient "
             "not finite (a root or a quotient at 0 behind tf.where)?"
         )
     return later
@@ -437,7 +436,7 @@ def _failing_features(model: FeatureModel, sample: np.ndarray, input_baseline: b
     baseline = _encoded_baseline(model, input_baseline)
     target = int(np.argmax(model.predict(baseline)[0]))
     failing = list(model.features)
-    for steps in (FIRST_TRIAL_STEPS, TRIAL_STEPS):
+    for steps in TRIAL_STEPS:
         if failing:
             rule = gauss_legendre(steps)
             failing = unconverged_columns(

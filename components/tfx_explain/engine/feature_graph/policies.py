@@ -13,8 +13,8 @@ from tfx_explain.engine.feature_graph.partition import Partition
 from tfx_explain.engine.feature_graph.raw_segments import put_together, take_apart
 from tfx_explain.engine.methods.convergence import converged, rounding_error
 
-FIRST_TRIAL_STEPS = 16
-TRIAL_STEPS = 200
+TRIAL_STEPS = (16, 50, 200)
+"""Nodes of the trial, in turn: only features that have not converged yet get more."""
 _TRIAL_ROWS = 32
 # With everything but one feature at the baseline, what is left of the output's change when the cut is at the baseline
 # must vanish, or the feature is frozen in part. (`element` freezes masks on purpose.)
