@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
+from tfx_explain.explainer_gen.columns import decode
+
 _BATCH, _LOOKED_AT = 1024, 256
-_KINDS = {"float_list": tf.float32, "int64_list": tf.int64, "bytes_list": tf.string}
 
 
 def reading_and_writing(path: pathlib.Path, features: int) -> float:
@@ -25,7 +26,8 @@ def reading_and_writing(path: pathlib.Path, features: int) -> float:
     pyarrow: nothing is identified, sampled, transformed, binned or summed.
     """
     spec = _spec(path)
-    parse = tf.function(lambda batch: tf.io.parse_example(batch, spec))
+    batches = [tf.TensorSpec([None], tf.string)]
+    parse = tf.function(lambda batch: tf.io.parse_example(batch, spec), batches).get_concrete_function()
     attributions = np.random.default_rng(0).standard_normal((_BATCH, features), np.float32)
     names = [f"attribution_{i}" for i in range(features)]
     out = path.with_suffix(".parquet")
@@ -53,17 +55,9 @@ def scoring(rows: int) -> float:
 
 def _spec(path: pathlib.Path) -> dict[str, tf.io.FixedLenFeature | tf.io.VarLenFeature]:
     """How to parse a file: a feature that has as many values in each of the first rows is of fixed length."""
-    types: dict[str, tf.DType] = {}
-    counts: dict[str, list[int]] = {}
-    first = [tf.train.Example.FromString(raw.numpy()) for raw in tf.data.TFRecordDataset(str(path)).take(_LOOKED_AT)]
-    for example in first:
-        for name, feature in example.features.feature.items():
-            kind = feature.WhichOneof("kind")
-            if kind is not None:
-                types[name] = _KINDS[kind]
-                counts.setdefault(name, []).append(len(getattr(feature, kind).value))
-    fixed = {name: lengths[0] for name, lengths in counts.items() if lengths == [lengths[0]] * len(first)}
-    return {
-        name: tf.io.FixedLenFeature([fixed[name]], dtype) if name in fixed else tf.io.VarLenFeature(dtype)
-        for name, dtype in types.items()
-    }
+    first = [raw.numpy() for raw in tf.data.TFRecordDataset(str(path)).take(_LOOKED_AT)]
+    spec = {}
+    for (name, _), column in decode(first).columns.items():
+        dtype, lengths = tf.as_dtype(column.values.dtype), set(column.lengths.tolist())
+        spec[name] = tf.io.FixedLenFeature([*lengths], dtype) if len(lengths) == 1 else tf.io.VarLenFeature(dtype)
+    return spec

@@ -40,17 +40,16 @@ _HEAD = """\
 _NETWORK = ("integrate", "encode", "predict")
 
 
-def run(folder: pathlib.Path, subject: Subject, rows: int) -> tuple[dict[str, float], float]:
-    """(CPU seconds by item of one job on the first rows, those of what any job does around the gradients)."""
-    pattern = folder / f"{subject.name}-{rows}"
+def run(pattern: pathlib.Path, subject: Subject, rows: int) -> tuple[dict[str, float], int]:
+    """(CPU seconds by item of one job on the first rows, which are written to a file; features that it explained)."""
     write_distinct(pattern, subject.examples[:rows])
     config = ExplainConfig.make({"max_examples": rows, "permutation_importance": {"repeats": 0}})
-    seconds, result = watched_job(folder, pattern, JobSpec(subject.path, config, Slicing(()), fingerprint="model"))
-    around = reading_and_writing(pattern, len(result["features"]))
-    pattern.unlink()
+    seconds, result = watched_job(
+        pattern.parent, pattern, JobSpec(subject.path, config, Slicing(()), fingerprint="model")
+    )
     if result["rows_explained"] != rows:
         raise ValueError(f"the job must explain {rows} rows of {subject.name}. Received: {result['rows_explained']}")
-    return seconds, around
+    return seconds, len(result["features"])
 
 
 def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
@@ -58,9 +57,12 @@ def measure(name: str, folder: pathlib.Path) -> dict[str, Any]:
     rows = ROWS // _COSTLY.get(name, 1)
     subject = subject_of(name, rows, folder)
     bound = Bound(subject.head, subject.encode(0, 2048), subject.encoded_baseline, *gauss_legendre(STEPS))
-    few, _ = run(folder, subject, FEW_ROWS)
+    pattern = folder / f"{name}-rows"
+    few, _ = run(pattern, subject, FEW_ROWS)
     bound_s = bound.seconds(subject.encode(0, rows))
-    items, around_s = run(folder, subject, rows)
+    items, features = run(pattern, subject, rows)
+    around_s = reading_and_writing(pattern, features)
+    pattern.unlink()
     bound_s = min(bound_s, bound.seconds(subject.encode(0, rows)))
     total, fixed = sum(items.values()), sum(few.values())
     growing = (total - fixed) * rows / (rows - FEW_ROWS)

@@ -20,6 +20,12 @@ def slice_name(key: SliceKey) -> str:
     return ", ".join(f"{column}={json.dumps(value, ensure_ascii=False)}" for column, value in key) or OVERALL
 
 
+PREDICTED = "predicted"
+"""The target that is each row's likeliest column."""
+
+FOR_PREDICTIONS = "prediction"
+"""Role of the rows that a reference keeps with the predictions of each model that passed."""
+
 NUM_BUCKETS = 64
 """Hash buckets by row id: the unit that intervals draw."""
 

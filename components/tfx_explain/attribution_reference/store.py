@@ -15,7 +15,7 @@ from tfx_explain.artifacts.manifest import ArtifactError, Manifest, Stage, read_
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import BUCKETS_FILE, PREDICTIONS_FILE, read_statistics
 from tfx_explain.engine.aggregates.buckets import BucketStatistics
-from tfx_explain.names import OVERALL
+from tfx_explain.names import FOR_PREDICTIONS, OVERALL, PREDICTED
 
 KIND = "AttributionReference"
 REFERENCE_FILE = "reference.json"
@@ -25,7 +25,6 @@ WINDOW = 5
 """References that a resolver gives: the newest, and those that runs beside it may have published unseen."""
 
 _MAX_REFUSED = 50
-_PREDICTED, _FOR_PREDICTIONS = "predicted", "prediction"  # as ExplainerGen calls a target, and a role of rows
 
 PASSED, REFUSED = "passed", "refused"
 
@@ -235,12 +234,12 @@ def classes_of(summary: Mapping[str, Any], data: bytes) -> dict[str, int] | None
     Raises:
       ArtifactError: the predictions are no lists of numbers.
     """
-    if summary["model"].get("target") != _PREDICTED:
+    if summary["model"].get("target") != PREDICTED:
         return None
     try:
         table = pq.read_table(pa.BufferReader(data), columns=["role", "id", "prediction"])
         rows = zip(*(table[c].to_pylist() for c in ("role", "id", "prediction")), strict=True)
-        return {row: max(range(len(p)), key=p.__getitem__) for role, row, p in rows if role == _FOR_PREDICTIONS and p}
+        return {row: max(range(len(p)), key=p.__getitem__) for role, row, p in rows if role == FOR_PREDICTIONS and p}
     except (pa.ArrowException, KeyError, TypeError) as error:
         raise ArtifactError(f"{PINNED_ROWS_FILE} is damaged: {error}") from error
 

@@ -107,7 +107,7 @@ def _approval(feature: str) -> str:
 
 
 def _thresholds(found: Sequence[Result]) -> list[_Step]:
-    """Thresholds that would have let the model pass."""
+    """Thresholds that would have let the model pass; what no threshold lets pass may warn."""
     needed: dict[str, float] = {}
     units = {r.check: r.unit for r in found}
     for r in found:

@@ -15,8 +15,8 @@ from apache_beam.io.filesystems import FileSystems
 from tfx_explain.artifacts.pins import PINNED_ROWS_FILE, PINS_FILE, Pins
 from tfx_explain.artifacts.statistics import to_parquet
 from tfx_explain.config import COMPLETE_METHODS, ExplainConfig
-from tfx_explain.engine.aggregates.intervals import Measured, bucket_draws, drawn, measure, number
-from tfx_explain.explainer_gen.aggregate import Scale
+from tfx_explain.engine.aggregates.intervals import bucket_draws, drawn, measure, number
+from tfx_explain.explainer_gen.aggregate import Scale, draw_seed
 from tfx_explain.explainer_gen.beside import (
     joined_metrics,
     metric_entries,
@@ -185,7 +185,7 @@ def write_result(
         ),
         "background_rows": model.background_rows,
         "at_input_baseline": _at_input_baseline(model.features, [f[4] for f in ordered], overall),
-        "stands_for": _stands_for([f[5] for f in ordered], content[0], spec.config.seed),
+        "stands_for": _stands_for([f[5] for f in ordered], content[0], draw_seed(spec, content)),
         "forward_equivalents": sum(f[3] for f in ordered),
         "donors_from": "side_input" if permutation.side_input else "blocks",
         "permutation_forwards": _forwards(permutation, len(scale.items)),
@@ -268,7 +268,7 @@ def _at_input_baseline(
     }
 
 
-def _stands_for(blocks: Sequence[np.ndarray | None], rows_read: int, seed: int) -> dict[str, float | None]:
+def _stands_for(blocks: Sequence[np.ndarray | None], rows_read: int, seed: int) -> dict[str, float | None] | None:
     """Rows that the sample stands for, as a part of those that were read: an estimate of 1.
 
     Rows are taken whole with their cluster, and with those that are equal. Where these are more than a sample can hold,
@@ -276,7 +276,7 @@ def _stands_for(blocks: Sequence[np.ndarray | None], rows_read: int, seed: int) 
     """
     by_bucket = [rows for rows in blocks if rows is not None]
     if not by_bucket or not rows_read:
-        return interval(Measured(*[float("nan")] * 3))
+        return None
     total = sum(by_bucket[1:], by_bucket[0])  # the blocks' order is fixed
     return interval(measure(drawn(bucket_draws(seed), total) / rows_read, int(np.count_nonzero(total))))
 

@@ -41,11 +41,11 @@ from tfx_explain.explainer_gen.strata import (
 )
 from tfx_explain.explainer_gen.transit import typed
 from tfx_explain.explainer_gen.usable_model import import_libraries
-from tfx_explain.names import SliceKey, slice_name
+from tfx_explain.names import FOR_PREDICTIONS, SliceKey, slice_name
 
 NAMESPACE = "tfx_explain.ExplainerGen"
-MODEL_SAMPLE, PREDICTION, BACKGROUND = "model_sample", "prediction", "background"
-"""Roles of rows: a model is split and verified on the first, a reference pins the others."""
+MODEL_SAMPLE, BACKGROUND = "model_sample", "background"
+"""Roles of rows: a model is split and verified on the first, a reference pins the second, and those FOR_PREDICTIONS."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ def take_sample(batch: RowBatch, slices: SlicePlan) -> Iterable[RowBatch]:
 
 def pick_rows(block: Block, plan: SamplePlan) -> Iterable[tuple[str, str, bytes]]:
     """(role, id, example) of the block's rows that verify the model or are pinned, in canonical bytes."""
-    for role in (MODEL_SAMPLE, PREDICTION, BACKGROUND):
+    for role in (MODEL_SAMPLE, FOR_PREDICTIONS, BACKGROUND):
         chosen = np.nonzero(is_in(block.ids, getattr(plan, role)))[0]
         for i, name in zip(chosen, hexadecimal(block.ids[chosen]), strict=True):
             yield role, name, canonical(block.raw[i])

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfx_explain.config import ExplainConfig
+from tfx_explain.names import PREDICTED
 
-PREDICTED, LABEL = "predicted", "label"
+LABEL = "label"
 
 
 class TargetError(ValueError):
